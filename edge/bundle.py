@@ -1,0 +1,389 @@
+"""Bundles: a folder that holds a model and everything the device must know about it.
+
+`convert.package` writes them, this module reads them, and nothing about a model is known
+anywhere else. The face detectors are bundles too. A bundle is refused, with the reason, when
+its manifest has unknown or missing keys, was written for a newer schema, or when a file's
+sha256 is not the manifest's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.errors import BundleError
+
+SCHEMA = "mien-bundle/1"
+MANIFEST = "manifest.json"
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+BundleName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The manner of every manifest struct."""
+
+
+class TensorSpec(_Strict):
+    """One input or output: `real = scale * (stored - zero_point)`; floats have no scale."""
+
+    name: str
+    role: Literal["image", "face", "embedding", "state", "logits", "boxes", "scores"]
+    shape: tuple[Annotated[int, msgspec.Meta(ge=1)], ...]
+    dtype: Literal["int8", "int16", "float32"]
+    scale: Positive | None = None
+    zero_point: int = 0
+
+
+class ModelFile(_Strict):
+    """A .tflite file and its signature."""
+
+    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
+    sha256: Sha256
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class DataFile(_Strict):
+    """A file that is not a model, such as the golden vectors."""
+
+    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$")]
+    sha256: Sha256
+
+
+class StatePair(_Strict):
+    """An output that is fed back as an input at the next step, bit for bit."""
+
+    input: str
+    output: str
+
+
+class CropSpec(_Strict):
+    """How a face is framed: see `edge.crop`. Lengths are fractions of the tile's side."""
+
+    centre_line: Share
+    face_length: Positive
+
+
+class FaceInput(_Strict):
+    """What the expression network is shown: `(pixel - mean) / std`, pixels in 0..255."""
+
+    size: Annotated[int, msgspec.Meta(ge=8, le=512)]
+    colour: Literal["luma"]
+    mean: float
+    std: Positive
+    crop: CropSpec
+
+
+class ImageInput(_Strict):
+    """What a face detector is shown: the whole frame, letterboxed to a square."""
+
+    size: Annotated[int, msgspec.Meta(ge=8, le=1024)]
+    colour: Literal["rgb"]
+    mean: float
+    std: Positive
+
+
+class Calibration(_Strict):
+    """`softmax(logits / temperature)`; an answer below `abstain_below` is `unsure`."""
+
+    temperature: Positive
+    abstain_below: Share
+
+
+class AnchorLayer(_Strict):
+    """`per_cell` square anchors at the centre of each cell of a `cells` x `cells` grid."""
+
+    cells: Annotated[int, msgspec.Meta(ge=1)]
+    per_cell: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Anchors(_Strict):
+    """How raw boxes become boxes: offsets are in pixels of the input, divided by `scale`."""
+
+    layers: tuple[AnchorLayer, ...]
+    scale: Positive
+
+
+class Thresholds(_Strict):
+    """Where the detector's answers are cut: a face's score, and overlap in suppression."""
+
+    score: Share
+    overlap: Share
+
+
+class Metrics(_Strict):
+    """How well the model does: accuracies are shares, intervals are 95 %."""
+
+    data: str
+    split: str
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    float_accuracy: Share
+    int8_accuracy: Share
+    int8_accuracy_interval: tuple[Share, Share]
+    macro_f1: Share
+    ece: Share
+    per_class_recall: dict[str, Share]
+
+
+class Unmapped(_Strict):
+    """An operator the Edge TPU would leave to the CPU, and why."""
+
+    operator: str
+    reason: str
+
+
+class EdgeTpu(_Strict):
+    """Whether the Edge TPU can run the frame model whole."""
+
+    mappable: bool
+    unmapped: tuple[Unmapped, ...] = ()
+
+
+class Provenance(_Strict):
+    """Where the weights come from."""
+
+    framework: str
+    source_sha256: dict[str, Sha256]
+    toolchain: dict[str, str]
+    training: dict[str, str | int | float | bool]
+    licence: str
+    origin: str
+
+
+class StreamManifest(_Strict, tag_field="kind", tag="stream"):
+    """A frame model with a recurrent head that steps at `step_hz`."""
+
+    schema: Literal["mien-bundle/1"]
+    name: BundleName
+    version: str
+    created: str
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    input: FaceInput
+    frame: ModelFile
+    head: ModelFile
+    golden: DataFile
+    states: Annotated[tuple[StatePair, ...], msgspec.Meta(min_length=1)]
+    step_hz: Positive
+    reset_after_s: Positive
+    calibration: Calibration
+    provenance: Provenance
+    metrics: Metrics | None = None
+    edgetpu: EdgeTpu | None = None
+
+
+class DetectorManifest(_Strict, tag_field="kind", tag="detector"):
+    """A BlazeFace-like single-shot face detector with six keypoints."""
+
+    schema: Literal["mien-bundle/1"]
+    name: BundleName
+    version: str
+    created: str
+    input: ImageInput
+    frame: ModelFile
+    anchors: Anchors
+    thresholds: Thresholds
+    provenance: Provenance
+
+
+Manifest = StreamManifest | DetectorManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was read and verified: its folder, its manifest, its manifest's sha256."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    @property
+    def ident(self) -> str:
+        """Name, version and the first twelve digits of the manifest's sha256."""
+        return f"{self.manifest.name}@{self.manifest.version}+{self.sha256[:12]}"
+
+    def read(self, entry: ModelFile | DataFile) -> bytes:
+        """Return the bytes of one of the bundle's files.
+
+        Raises
+        ------
+        BundleError
+            The file is missing or is not the one the manifest names.
+        """
+        return _verified(self.path / entry.file, entry.sha256)
+
+
+def locate(name_or_path: str) -> Path:
+    """Return the folder of a bundle: a path as it is, a bare name among the shipped ones."""
+    if "/" in name_or_path or Path(name_or_path).is_dir():
+        return Path(name_or_path).expanduser()
+    return Path(str(resources.files("edge") / "bundles" / name_or_path))
+
+
+def shipped() -> list[str]:
+    """Names of the bundles that came with the package."""
+    root = Path(str(resources.files("edge") / "bundles"))
+    return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
+
+
+def load(name_or_path: str) -> Bundle:
+    """Read a bundle and verify every file its manifest names.
+
+    Raises
+    ------
+    BundleError
+        Anything missing, altered, unknown or newer than this program.
+    """
+    path = locate(name_or_path)
+    file = path / MANIFEST
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        have = ", ".join(shipped())
+        raise BundleError(
+            f"bundle {name_or_path}: no {MANIFEST} in {path}; give the folder of a bundle, "
+            f"or the name of a shipped one ({have})"
+        ) from None
+    except OSError as exc:
+        raise BundleError(f"bundle {name_or_path}: cannot read {file}: {exc.strerror}") from exc
+    manifest = parse_manifest(raw, source=str(file))
+    bundle = Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
+    for entry in files_of(manifest):
+        bundle.read(entry)
+    return bundle
+
+
+def load_stream(name_or_path: str) -> tuple[Bundle, StreamManifest]:
+    """`load`, refusing all but a bundle of `kind: stream`."""
+    bundle = load(name_or_path)
+    if not isinstance(bundle.manifest, StreamManifest):
+        raise BundleError(
+            f"bundle {name_or_path}: it is a face detector; name an expression bundle "
+            "(kind: stream) as [emotion] bundle"
+        )
+    return bundle, bundle.manifest
+
+
+def load_detector(name_or_path: str) -> tuple[Bundle, DetectorManifest]:
+    """`load`, refusing all but a bundle of `kind: detector`."""
+    bundle = load(name_or_path)
+    if not isinstance(bundle.manifest, DetectorManifest):
+        raise BundleError(
+            f"bundle {name_or_path}: it is an expression model; name a face detector "
+            "(kind: detector) as [detector] bundle"
+        )
+    return bundle, bundle.manifest
+
+
+def files_of(manifest: Manifest) -> tuple[ModelFile | DataFile, ...]:
+    """Return every file a manifest names."""
+    if isinstance(manifest, StreamManifest):
+        return (manifest.frame, manifest.head, manifest.golden)
+    return (manifest.frame,)
+
+
+def parse_manifest(raw: bytes, *, source: str) -> Manifest:
+    """Validate the text of a manifest.
+
+    Parameters
+    ----------
+    raw
+        The file's bytes.
+    source
+        How the file is named in an error.
+
+    Raises
+    ------
+    BundleError
+        Not JSON, another schema, unknown or missing keys, or parts that contradict each other.
+    """
+    try:
+        schema = msgspec.json.decode(raw, type=_Versioned).schema
+    except msgspec.DecodeError as exc:
+        raise BundleError(f"{source}: not a bundle manifest: {exc}; package it again") from exc
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{source}: schema is {schema!r}, this program reads {SCHEMA!r}; "
+            "update mien, or package the bundle again with the mien that is installed"
+        )
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.ValidationError as exc:
+        raise BundleError(
+            f"{source}: {exc}; package the bundle again rather than editing it"
+        ) from exc
+    if isinstance(manifest, StreamManifest):
+        _check_stream(manifest, source)
+    return manifest
+
+
+class _Versioned(msgspec.Struct):
+    """Just enough of a manifest to know who can read it."""
+
+    schema: str
+
+
+def _check_stream(manifest: StreamManifest, source: str) -> None:
+    """Hold the parts of a stream manifest against each other."""
+    for model, roles in (
+        (manifest.frame, ({"face"}, {"embedding", "logits"})),
+        (manifest.head, ({"embedding", "state"}, {"logits", "state"})),
+    ):
+        for tensors, wanted, side in (
+            (model.inputs, roles[0], "inputs"),
+            (model.outputs, roles[1], "outputs"),
+        ):
+            if {tensor.role for tensor in tensors} != wanted:
+                raise BundleError(
+                    f"{source}: {model.file} must have {side} with the roles "
+                    f"{', '.join(sorted(wanted))}; package the bundle again"
+                )
+    inputs = {tensor.name: tensor for tensor in manifest.head.inputs}
+    outputs = {tensor.name: tensor for tensor in manifest.head.outputs}
+    for pair in manifest.states:
+        into, out = inputs.get(pair.input), outputs.get(pair.output)
+        if into is None or out is None:
+            raise BundleError(
+                f"{source}: states name {pair.input!r} and {pair.output!r}, "
+                f"which {manifest.head.file} does not have; package the bundle again"
+            )
+        if (into.shape, into.dtype, into.scale, into.zero_point) != (
+            out.shape,
+            out.dtype,
+            out.scale,
+            out.zero_point,
+        ):
+            raise BundleError(
+                f"{source}: the state {pair.input!r} goes in and comes out quantised "
+                "differently, so it would drift; quantise the head again"
+            )
+    for model in (manifest.frame, manifest.head):
+        for tensor in model.outputs:
+            if tensor.role == "logits" and tensor.shape[-1] != len(manifest.labels):
+                raise BundleError(
+                    f"{source}: {model.file} gives {tensor.shape[-1]} logits for "
+                    f"{len(manifest.labels)} labels; package the bundle again"
+                )
+
+
+def _verified(path: Path, sha256: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(
+            f"{path}: {exc.strerror}, and the manifest needs it; copy the whole bundle again"
+        ) from exc
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise BundleError(
+            f"{path}: sha256 is {found[:12]}…, the manifest says {sha256[:12]}…; "
+            "the file was altered or cut short: copy the whole bundle again"
+        )
+    return data
