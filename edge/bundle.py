@@ -31,7 +31,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The manner of every manifest struct."""
 
 
-class TensorSpec(_Strict):
+class TensorSpec(_Strict, frozen=True):
     """One input or output: `real = scale * (stored - zero_point)`; floats have no scale."""
 
     name: str
@@ -42,7 +42,7 @@ class TensorSpec(_Strict):
     zero_point: int = 0
 
 
-class ModelFile(_Strict):
+class ModelFile(_Strict, frozen=True):
     """A .tflite file and its signature."""
 
     file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
@@ -51,28 +51,28 @@ class ModelFile(_Strict):
     outputs: tuple[TensorSpec, ...]
 
 
-class DataFile(_Strict):
+class DataFile(_Strict, frozen=True):
     """A file that is not a model, such as the golden vectors."""
 
     file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$")]
     sha256: Sha256
 
 
-class StatePair(_Strict):
+class StatePair(_Strict, frozen=True):
     """An output that is fed back as an input at the next step, bit for bit."""
 
     input: str
     output: str
 
 
-class CropSpec(_Strict):
+class CropSpec(_Strict, frozen=True):
     """How a face is framed: see `edge.crop`. Lengths are fractions of the tile's side."""
 
     centre_line: Share
     face_length: Positive
 
 
-class FaceInput(_Strict):
+class FaceInput(_Strict, frozen=True):
     """What the expression network is shown: `(pixel - mean) / std`, pixels in 0..255."""
 
     size: Annotated[int, msgspec.Meta(ge=8, le=512)]
@@ -82,7 +82,7 @@ class FaceInput(_Strict):
     crop: CropSpec
 
 
-class ImageInput(_Strict):
+class ImageInput(_Strict, frozen=True):
     """What a face detector is shown: the whole frame, letterboxed to a square."""
 
     size: Annotated[int, msgspec.Meta(ge=8, le=1024)]
@@ -91,35 +91,35 @@ class ImageInput(_Strict):
     std: Positive
 
 
-class Calibration(_Strict):
+class Calibration(_Strict, frozen=True):
     """`softmax(logits / temperature)`; an answer below `abstain_below` is `unsure`."""
 
     temperature: Positive
     abstain_below: Share
 
 
-class AnchorLayer(_Strict):
+class AnchorLayer(_Strict, frozen=True):
     """`per_cell` square anchors at the centre of each cell of a `cells` x `cells` grid."""
 
     cells: Annotated[int, msgspec.Meta(ge=1)]
     per_cell: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Anchors(_Strict):
+class Anchors(_Strict, frozen=True):
     """How raw boxes become boxes: offsets are in pixels of the input, divided by `scale`."""
 
     layers: tuple[AnchorLayer, ...]
     scale: Positive
 
 
-class Thresholds(_Strict):
+class Thresholds(_Strict, frozen=True):
     """Where the detector's answers are cut: a face's score, and overlap in suppression."""
 
     score: Share
     overlap: Share
 
 
-class Metrics(_Strict):
+class Metrics(_Strict, frozen=True):
     """How well the model does: accuracies are shares, intervals are 95 %."""
 
     data: str
@@ -133,21 +133,21 @@ class Metrics(_Strict):
     per_class_recall: dict[str, Share]
 
 
-class Unmapped(_Strict):
+class Unmapped(_Strict, frozen=True):
     """An operator the Edge TPU would leave to the CPU, and why."""
 
     operator: str
     reason: str
 
 
-class EdgeTpu(_Strict):
+class EdgeTpu(_Strict, frozen=True):
     """Whether the Edge TPU can run the frame model whole."""
 
     mappable: bool
     unmapped: tuple[Unmapped, ...] = ()
 
 
-class Provenance(_Strict):
+class Provenance(_Strict, frozen=True):
     """Where the weights come from."""
 
     framework: str
@@ -158,7 +158,7 @@ class Provenance(_Strict):
     origin: str
 
 
-class StreamManifest(_Strict, tag_field="kind", tag="stream"):
+class StreamManifest(_Strict, frozen=True, tag_field="kind", tag="stream"):
     """A frame model with a recurrent head that steps at `step_hz`."""
 
     schema: Literal["mien-bundle/1"]
@@ -179,7 +179,7 @@ class StreamManifest(_Strict, tag_field="kind", tag="stream"):
     edgetpu: EdgeTpu | None = None
 
 
-class DetectorManifest(_Strict, tag_field="kind", tag="detector"):
+class DetectorManifest(_Strict, frozen=True, tag_field="kind", tag="detector"):
     """A BlazeFace-like single-shot face detector with six keypoints."""
 
     schema: Literal["mien-bundle/1"]
@@ -314,7 +314,7 @@ def parse_manifest(raw: bytes, *, source: str) -> Manifest:
             "update mien, or package the bundle again with the mien that is installed"
         )
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest: Manifest = msgspec.json.decode(raw, type=Manifest)
     except msgspec.ValidationError as exc:
         raise BundleError(
             f"{source}: {exc}; package the bundle again rather than editing it"

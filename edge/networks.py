@@ -117,4 +117,4 @@ def softmax(logits: Float32Array, temperature: float) -> Float32Array:
 
 
 def _position(tensors: tuple[TensorSpec, ...], role: str) -> int:
-    return [tensor.role for tensor in tensors].index(role)
+    return next(index for index, tensor in enumerate(tensors) if tensor.role == role)

@@ -105,7 +105,8 @@ def quantise(real: npt.ArrayLike, spec: TensorSpec) -> Array:
         return values.astype(spec.dtype)
     limits = np.iinfo(spec.dtype)
     stored = np.rint(values / spec.scale) + spec.zero_point
-    return np.clip(stored, limits.min, limits.max).astype(spec.dtype)
+    clipped: Array = np.clip(stored, limits.min, limits.max).astype(spec.dtype)
+    return clipped
 
 
 def dequantise(stored: Array, spec: TensorSpec) -> Float32Array:
