@@ -1,0 +1,132 @@
+"""The command line of the device: `mien`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge import __version__
+from edge.errors import EXIT_FAILURE, MienError
+
+_EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
+
+
+class Arguments(argparse.Namespace):
+    """The parsed command line; each command reads the fields it declared."""
+
+    command: Callable[[Arguments], int]
+    config: Path | None
+    camera: list[str]
+    bundle: str | None
+    events: str | None
+    verbose: bool
+    file: Path | None
+    name: str | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv, Arguments())
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="mien: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return arguments.command(arguments)
+    except MienError as exc:
+        sys.stderr.write(f"mien: {exc}\n")
+        return exc.exit_code
+    except BrokenPipeError:
+        # The reader of our standard output has gone, as `mien schema | head` does.
+        sys.stderr.close()
+        return EXIT_FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mien",
+        description="Recognise facial expressions on a small computer and say what is seen.",
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"mien {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="read cameras and emit events", epilog=_EXIT_CODES)
+    _add_config(run)
+    run.add_argument(
+        "--camera",
+        metavar="URI",
+        action="append",
+        default=[],
+        help="clip:PATH[?pace=fast]; may be repeated; replaces the configuration's cameras",
+    )
+    run.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
+    run.add_argument(
+        "--no-mqtt", action="store_true", help="publish nothing; only --events is written"
+    )
+    run.add_argument(
+        "--events", metavar="PATH|-", help="write each event as a line of JSON to a file or stdout"
+    )
+    run.set_defaults(command=_run)
+
+    config = commands.add_parser("config", help="check a configuration or show the one in force")
+    verbs = config.add_subparsers(title="verbs", required=True, metavar="VERB")
+    check = verbs.add_parser("check", help="exit 0 if FILE is a valid configuration, else 78")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(command=_config_check)
+    show = verbs.add_parser("show", help="print the configuration in force as TOML")
+    _add_config(show)
+    show.set_defaults(command=_config_show)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
+    schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="mien.toml (default: /etc/mien/mien.toml)"
+    )
+
+
+def _run(arguments: Arguments) -> int:
+    from edge import config, daemon  # noqa: PLC0415  # --help must not wait for OpenCV
+
+    settings = config.load(arguments.config)
+    if arguments.camera:
+        settings = config.with_cameras(settings, arguments.camera)
+    if arguments.bundle:
+        settings = config.with_bundle(settings, arguments.bundle)
+    return daemon.run(settings, events=arguments.events)
+
+
+def _config_check(arguments: Arguments) -> int:
+    from edge import config  # noqa: PLC0415  # see _run
+
+    config.load(arguments.file)
+    print(f"{arguments.file}: valid")
+    return 0
+
+
+def _config_show(arguments: Arguments) -> int:
+    from edge import config  # noqa: PLC0415  # see _run
+
+    print(config.to_toml(config.load(arguments.config)), end="")
+    return 0
+
+
+def _schema(arguments: Arguments) -> int:
+    from edge import schema  # noqa: PLC0415  # see _run
+
+    print(schema.text(arguments.name) if arguments.name else "\n".join(schema.names()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

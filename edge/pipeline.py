@@ -1,0 +1,218 @@
+"""Frame -> list[Event]: wires the stages of one camera together and times each.
+
+    frame -> detector -> tracker -> for each face: crop -> frame model -> head -> story -> event
+
+The models are shared by all cameras, which take turns; what is remembered (tracks, recurrent
+state, what subscribers were told) is each camera's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+
+from edge import clock
+from edge.bundle import Bundle, CropSpec, StreamManifest, load_detector, load_stream
+from edge.config import Settings
+from edge.crop import crop
+from edge.datatypes import Detection, Estimate, Event, Frame, Latency, Track
+from edge.detector import Detector
+from edge.emotion import EmotionModel, Look, Memory
+from edge.events import EventFactory, Kind, Story, advance
+from edge.networks import StreamNetworks
+from edge.tracker import Tracker, Tracking
+
+StageObserver = Callable[[str, float], None]
+"""Called with a stage's name and the seconds it took, for every time it ran."""
+
+
+def unobserved(stage: str, seconds: float) -> None:
+    """Take no notice of a stage's time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """The loaded models, and the bundle whose answers they give."""
+
+    bundle: Bundle
+    manifest: StreamManifest
+    detector: Detector
+    emotion: EmotionModel
+
+    @property
+    def crop(self) -> CropSpec:
+        """How faces are framed for the expression bundle."""
+        return self.manifest.input.crop
+
+
+def load_models(settings: Settings) -> Models:
+    """Load the bundles the settings name.
+
+    Raises
+    ------
+    BundleError, ModelError
+        A bundle cannot be trusted, or its models cannot run.
+    """
+    found, detector = load_detector(settings.detector.bundle)
+    bundle, manifest = load_stream(settings.emotion.bundle)
+    library, threads = settings.runtime.library, settings.runtime.threads
+    return Models(
+        bundle=bundle,
+        manifest=manifest,
+        detector=Detector(
+            found, detector, score=settings.detector.score, threads=threads, library=library
+        ),
+        emotion=EmotionModel(
+            StreamNetworks(bundle, manifest, threads=threads, library=library), manifest
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """What is remembered of one track."""
+
+    memory: Memory
+    story: Story
+    estimate: Estimate
+
+
+@dataclass(slots=True)
+class _Clocked:
+    """The seconds one frame has cost so far."""
+
+    captured_s: float
+    taken_s: float
+    detect: float = 0.0
+
+    def latency(self, crop_s: float = 0.0, look: Look | None = None) -> Latency:
+        """Return the latency of an event that is sent now."""
+        return Latency(
+            capture=_ms(self.taken_s - self.captured_s),
+            detect=_ms(self.detect),
+            crop=_ms(crop_s),
+            frame=_ms(look.frame_s if look else 0.0),
+            head=_ms(look.head_s if look else 0.0),
+            total=_ms(monotonic() - self.captured_s),
+        )
+
+
+class Pipeline:
+    """Turns the frames of one camera into events."""
+
+    def __init__(
+        self,
+        camera: str,
+        settings: Settings,
+        models: Models,
+        factory: EventFactory,
+        *,
+        observe: StageObserver = unobserved,
+    ) -> None:
+        self._camera = camera
+        self._every = settings.detector.every
+        self._most_faces = settings.detector.most_faces
+        self._rules = settings.events
+        self._models = models
+        self._factory = factory
+        self._observe = observe
+        self._tracker = Tracker(
+            confirm=settings.tracker.confirm, bridge_s=settings.tracker.bridge_s
+        )
+        self._faces: dict[int, _Face] = {}
+        self._frames = 0
+        self._time_s = 0.0
+
+    def __call__(self, frame: Frame) -> list[Event]:
+        """Take in the camera's next frame and return what there is to tell."""
+        clocked = _Clocked(frame.captured_s, monotonic())
+        self._observe("capture", clocked.taken_s - clocked.captured_s)
+        self._time_s = frame.time_s
+        tracking = self._follow(frame, clocked)
+        events = [self._end(track, clocked) for track in self._told(tracking.ended)]
+        for track in tracking.present:
+            event = self._face(frame, track, clocked)
+            if event is not None:
+                events.append(event)
+        self._observe("total", monotonic() - clocked.captured_s)
+        return events
+
+    def finish(self) -> list[Event]:
+        """End every track, as when the camera stops."""
+        now = monotonic()
+        clocked = _Clocked(now, now)
+        return [self._end(track, clocked) for track in self._told(self._tracker.finish())]
+
+    def _follow(self, frame: Frame, clocked: _Clocked) -> Tracking:
+        looks = self._frames % self._every == 0
+        self._frames += 1
+        if not looks:
+            return self._tracker.predicted(frame.time_s)
+        begun = perf_counter()
+        detections = largest(self._models.detector(frame), self._most_faces)
+        tracking = self._tracker.detected(detections, frame.time_s)
+        clocked.detect = perf_counter() - begun
+        self._observe("detect", clocked.detect)
+        return tracking
+
+    def _face(self, frame: Frame, track: Track, clocked: _Clocked) -> Event | None:
+        begun = perf_counter()
+        size = self._models.manifest.input.size
+        tile = crop(frame.luma, track.face.keypoints, self._models.crop, size)
+        crop_s = perf_counter() - begun
+        known = self._faces.get(track.number)
+        look = self._models.emotion.look(tile, known.memory if known else None, frame.time_s)
+        for stage, seconds in (("crop", crop_s), ("frame", look.frame_s), ("head", look.head_s)):
+            self._observe(stage, seconds)
+        story, kind = advance(
+            known.story if known else None, look.estimate, frame.time_s, self._rules
+        )
+        self._faces[track.number] = _Face(look.memory, story, look.estimate)
+        if kind is None:
+            return None
+        return self._event(kind, track, story, look.estimate, clocked.latency(crop_s, look))
+
+    def _told(self, ended: tuple[Track, ...]) -> list[Track]:
+        """Return the tracks that subscribers know of, and forget the rest."""
+        told = []
+        for track in ended:
+            face = self._faces.get(track.number)
+            if face is not None and face.story.told is not None:
+                told.append(track)
+            else:
+                self._faces.pop(track.number, None)
+        return told
+
+    def _end(self, track: Track, clocked: _Clocked) -> Event:
+        face = self._faces.pop(track.number)
+        return self._event("end", track, face.story, face.estimate, clocked.latency())
+
+    def _event(
+        self, kind: Kind, track: Track, story: Story, estimate: Estimate, latency: Latency
+    ) -> Event:
+        assert story.told is not None  # noqa: S101  # only told stories make events
+        return self._factory.make(
+            kind,
+            camera=self._camera,
+            track=track,
+            emotion=story.told,
+            estimate=estimate,
+            latency=latency,
+            time_s=self._time_s,
+            ts=clock.utc(self._time_s),
+            clock_synced=clock.synchronised(),
+        )
+
+
+def largest(detections: list[Detection], most: int) -> list[Detection]:
+    """Return the `most` largest faces, in the order they were in."""
+    if len(detections) <= most:
+        return detections
+    by_area = sorted(detections, key=lambda each: -each.box.width * each.box.height)
+    chosen = by_area[:most]
+    return [each for each in detections if each in chosen]
+
+
+def _ms(seconds: float) -> float:
+    return round(max(seconds, 0.0) * 1000, 3)

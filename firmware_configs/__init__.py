@@ -1,0 +1,1 @@
+"""What prepares a device: its configuration today, cards to flash later."""

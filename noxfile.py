@@ -1,0 +1,48 @@
+import os
+import sys
+
+import nox
+
+nox.options.sessions = ["device", "convert"]
+nox.options.error_on_missing_interpreters = True
+
+CI = os.environ.get("CI") == "true"
+
+
+@nox.session
+def device(session: nox.Session) -> None:
+    """What runs on a board: only the light install."""
+    session.install(".[test]")
+    session.run("pytest", "tests/edge", "tests/firmware_configs", *session.posargs)
+
+
+@nox.session
+def convert(session: nox.Session) -> None:
+    """What runs on a workstation: the pinned TensorFlow set."""
+    if sys.version_info >= (3, 13):
+        message = "TensorFlow 2.19 needs Python 3.10 to 3.12; run nox with one of them"
+        session.error(message) if CI else session.skip(message)
+    session.install(".[convert,test]")
+    session.run("pytest", "tests/convert", *session.posargs)
+
+
+@nox.session
+def system(session: nox.Session) -> None:
+    """What needs more than Python; apt packages are named by the tests that miss them."""
+    session.install(".[test]")
+    session.run("pytest", "tests/system", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    session.install("ruff==0.17.5")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types."""
+    session.install(".[test]", "mypy==2.4.1")
+    session.run("mypy")

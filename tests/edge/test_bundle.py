@@ -1,0 +1,148 @@
+"""Bundles: loaded when whole, refused with a reason when not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import bundle
+from edge.errors import BundleError
+
+SHIPPED = Path(bundle.__file__).parent / "bundles"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a shipped bundle to where it can be damaged."""
+
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(SHIPPED / name, tmp_path / name))
+
+    return copied
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", bundle.shipped())
+def test_every_shipped_bundle_loads_and_says_where_it_is_from(name: str) -> None:
+    loaded = bundle.load(name)
+    assert loaded.manifest.name == name
+    assert loaded.manifest.provenance.licence
+    assert loaded.manifest.provenance.origin
+
+
+def test_the_house_ships_two_detectors_and_an_expression_bundle() -> None:
+    assert bundle.shipped() == ["blazeface-full", "blazeface-short", "mien-baseline"]
+
+
+def test_a_bundle_is_named_by_its_folder_too(copy: Callable[[str], Path]) -> None:
+    folder = copy("mien-baseline")
+    assert bundle.load(str(folder)).sha256 == bundle.load("mien-baseline").sha256
+
+
+def test_the_ident_names_the_very_manifest() -> None:
+    loaded = bundle.load("mien-baseline")
+    assert loaded.ident == f"mien-baseline@{loaded.manifest.version}+{loaded.sha256[:12]}"
+
+
+def test_a_missing_bundle_names_those_there_are() -> None:
+    with pytest.raises(BundleError, match=r"bundle absent: .* \(blazeface-full, blazeface-short"):
+        bundle.load("absent")
+
+
+def test_a_missing_file_is_named(copy: Callable[[str], Path]) -> None:
+    folder = copy("mien-baseline")
+    (folder / "head.tflite").unlink()
+    with pytest.raises(BundleError, match=r"head\.tflite: No such file .*copy the whole bundle"):
+        bundle.load(str(folder))
+
+
+def test_a_truncated_file_is_named(copy: Callable[[str], Path]) -> None:
+    folder = copy("mien-baseline")
+    file = folder / "frame.tflite"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(BundleError, match=r"frame\.tflite: sha256 is .* cut short"):
+        bundle.load(str(folder))
+
+
+def test_an_altered_file_is_named(copy: Callable[[str], Path]) -> None:
+    folder = copy("blazeface-short")
+    file = folder / "frame.tflite"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(BundleError, match=r"frame\.tflite: sha256 is"):
+        bundle.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda m: m.update(colour="red"), "unknown field `colour`"),
+        (lambda m: m.pop("labels"), "missing required field `labels`"),
+        (lambda m: m["input"].update(sise=48), "unknown field `sise`.*input"),
+        (lambda m: m.update(schema="mien-bundle/2"), "schema is 'mien-bundle/2'.*update mien"),
+        (lambda m: m.pop("schema"), "not a bundle manifest"),
+        (lambda m: m.update(kind="clip"), "Invalid value 'clip'"),
+        (lambda m: m["calibration"].update(temperature=0), "Expected `float` > 0"),
+        (lambda m: m["labels"].append("bored"), "7 logits for 8 labels"),
+        (lambda m: m["states"][0].update(input="elsewhere"), "states name 'elsewhere'"),
+        (lambda m: m["frame"].update(file="../../etc/passwd"), "matching regex"),
+        (
+            lambda m: next(t for t in m["head"]["inputs"] if t["role"] == "state").update(
+                scale=0.5
+            ),
+            "would drift; quantise the head again",
+        ),
+        (lambda m: m["head"]["inputs"].pop(), "must have inputs with the roles embedding, state"),
+    ],
+)
+def test_a_manifest_that_cannot_be_right_is_refused(
+    copy: Callable[[str], Path], change: Callable[[dict[str, Any]], None], complaint: str
+) -> None:
+    folder = copy("mien-baseline")
+    edit(folder, change)
+    with pytest.raises(BundleError, match=complaint) as raised:
+        bundle.load(str(folder))
+    assert "manifest.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_manifest_that_is_no_json_is_refused(copy: Callable[[str], Path]) -> None:
+    folder = copy("mien-baseline")
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
+        bundle.load(str(folder))
+
+
+def test_a_detector_is_no_expression_bundle_and_the_other_way_round() -> None:
+    with pytest.raises(BundleError, match="it is a face detector"):
+        bundle.load_stream("blazeface-short")
+    with pytest.raises(BundleError, match="it is an expression model"):
+        bundle.load_detector("mien-baseline")
+
+
+TEXT = (SHIPPED / "blazeface-short" / "manifest.json").read_bytes()
+
+
+@given(st.data())
+def test_a_mutilated_manifest_is_read_or_refused(data: st.DataObject) -> None:
+    raw = bytearray(TEXT)
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        bundle.parse_manifest(bytes(raw), source="manifest.json")
+    except BundleError as exc:
+        assert str(exc).startswith("manifest.json: ")
