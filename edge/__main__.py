@@ -124,7 +124,8 @@ def _config_show(arguments: Arguments) -> int:
 def _schema(arguments: Arguments) -> int:
     from edge import schema  # noqa: PLC0415  # see _run
 
-    print(schema.text(arguments.name) if arguments.name else "\n".join(schema.names()))
+    listed = "".join(f"{name}\n" for name in schema.names())
+    print(schema.text(arguments.name) if arguments.name else listed, end="")
     return 0
 
 

@@ -43,6 +43,11 @@ class Detector:
         roles = [tensor.role for tensor in manifest.frame.outputs]
         self._boxes, self._scores = roles.index("boxes"), roles.index("scores")
 
+    @property
+    def invoked_s(self) -> float:
+        """Seconds spent inside `invoke()` so far."""
+        return self._model.invoked_s
+
     def __call__(self, frame: Frame) -> list[Detection]:
         """Return the faces in a frame, surest first."""
         square, where = self.prepare(frame.colour)

@@ -6,14 +6,14 @@ here, so that training (`convert`) and serving (`edge`) cannot differ by a resam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from edge.datatypes import Float32Array, UInt8Array
+from edge.datatypes import Float32Array, Frame, UInt8Array
 
 # One inference thread and one capture thread share small boards with the rest of the system;
 # OpenCV's own pool gains nothing on pictures this small.
@@ -28,6 +28,7 @@ _ROTATIONS = {
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
 _FLIPS = {"horizontal": 1, "vertical": 0, "both": -1}
+_EVERYTHING = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,35 @@ def cut(bgr: UInt8Array, region: tuple[float, float, float, float]) -> UInt8Arra
     right = max(left + 1, min(width, round((x + w) * width)))
     bottom = max(top + 1, min(height, round((y + h) * height)))
     return bgr[top:bottom, left:right]
+
+
+def arrange(
+    frame: Frame, rotate: Rotation, flip: Flip, region: tuple[float, float, float, float]
+) -> Frame:
+    """Bring a frame into the position its camera's settings ask for.
+
+    Parameters
+    ----------
+    frame
+        As the camera gave it; luma and colour may differ in resolution.
+    rotate, flip
+        See `orient`.
+    region
+        See `cut`: x, y, width, height, as fractions of the frame as turned and mirrored.
+
+    Returns
+    -------
+    Frame
+        Luma and colour both turned, mirrored, then cut, at the same times; the frame itself
+        where nothing is asked.
+    """
+    if not rotate and flip == "none" and tuple(region) == _EVERYTHING:
+        return frame
+    return replace(
+        frame,
+        luma=cut(orient(frame.luma, rotate, flip), region),
+        colour=cut(orient(frame.colour, rotate, flip), region),
+    )
 
 
 def letterbox(bgr: UInt8Array, size: int) -> tuple[UInt8Array, Letterbox]:

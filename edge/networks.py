@@ -79,6 +79,11 @@ class StreamNetworks:
             for index in self._state_inputs
         )
 
+    @property
+    def invoked_s(self) -> float:
+        """Seconds spent inside `invoke()` so far, both networks together."""
+        return self._frame.invoked_s + self._head.invoked_s
+
     def embed(self, tile: UInt8Array) -> Embedding:
         """Run the frame model on one tile, uint8 [size, size]."""
         outputs = self._frame(look_up(self._pixels, tile).reshape(self._face_shape))

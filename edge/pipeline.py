@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, perf_counter
+from typing import Protocol
 
 from edge import clock
 from edge.bundle import Bundle, CropSpec, StreamManifest, load_detector, load_stream
@@ -31,14 +32,33 @@ def unobserved(stage: str, seconds: float) -> None:
     """Take no notice of a stage's time."""
 
 
+class FaceFinder(Protocol):
+    """What finds faces: `edge.detector.Detector`, or what a benchmark puts around it."""
+
+    @property
+    def invoked_s(self) -> float:
+        """Seconds spent inside `invoke()` so far."""
+        ...
+
+    def __call__(self, frame: Frame) -> list[Detection]:
+        """Return the faces in a frame, surest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Models:
     """The loaded models, and the bundle whose answers they give."""
 
     bundle: Bundle
     manifest: StreamManifest
-    detector: Detector
+    detector: FaceFinder
+    networks: StreamNetworks
     emotion: EmotionModel
+
+    @property
+    def invoked_s(self) -> float:
+        """Seconds spent inside `invoke()` so far, by all models."""
+        return self.detector.invoked_s + self.networks.invoked_s
 
     @property
     def crop(self) -> CropSpec:
@@ -57,15 +77,15 @@ def load_models(settings: Settings) -> Models:
     found, detector = load_detector(settings.detector.bundle)
     bundle, manifest = load_stream(settings.emotion.bundle)
     library, threads = settings.runtime.library, settings.runtime.threads
+    networks = StreamNetworks(bundle, manifest, threads=threads, library=library)
     return Models(
         bundle=bundle,
         manifest=manifest,
         detector=Detector(
             found, detector, score=settings.detector.score, threads=threads, library=library
         ),
-        emotion=EmotionModel(
-            StreamNetworks(bundle, manifest, threads=threads, library=library), manifest
-        ),
+        networks=networks,
+        emotion=EmotionModel(networks, manifest),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -58,6 +59,7 @@ class Model:
         library: Library = "ai-edge-litert",
     ) -> None:
         self.spec = spec
+        self._invoked_s = 0.0
         # The interpreter reads the buffer in place, so it has to live as long.
         self._data = data
         make = _interpreter_class(library)
@@ -71,6 +73,11 @@ class Model:
             ) from exc
         self._inputs = _match(spec.inputs, self._interpreter.get_input_details(), spec.file)
         self._outputs = _match(spec.outputs, self._interpreter.get_output_details(), spec.file)
+
+    @property
+    def invoked_s(self) -> float:
+        """Seconds spent inside the interpreter's `invoke()` so far."""
+        return self._invoked_s
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run the model once.
@@ -87,7 +94,9 @@ class Model:
         interpreter = self._interpreter
         for index, array in zip(self._inputs, inputs, strict=True):
             interpreter.set_tensor(index, array)
+        begun = perf_counter()
         interpreter.invoke()
+        self._invoked_s += perf_counter() - begun
         return tuple(interpreter.get_tensor(index) for index in self._outputs)
 
 

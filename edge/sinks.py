@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from io import FileIO
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import msgspec
 
@@ -40,26 +40,28 @@ class JsonLines:
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._stream = sys.stdout if target == "-" else _appended(target)
+        # Unbuffered: an event is with the operating system when `send` returns, and one that
+        # could not be written is not tried again at exit.
+        self._stream = FileIO(1, "w", closefd=False) if target == "-" else _appended(target)
 
     def send(self, event: Event) -> None:
         """Write one event and hand it to the operating system."""
         try:
-            self._stream.write(msgspec.json.encode(event).decode() + "\n")
-            self._stream.flush()
+            line = msgspec.json.encode(event) + b"\n"
+            while line:
+                line = line[self._stream.write(line) :]
         except OSError as exc:
             name = "standard output" if self._target == "-" else self._target
             raise MienError(f"events cannot be written to {name}: {exc.strerror}") from exc
 
     def close(self) -> None:
         """Close the file; standard output is left open."""
-        if self._target != "-":
-            self._stream.close()
+        self._stream.close()
 
 
-def _appended(target: str) -> TextIO:
+def _appended(target: str) -> FileIO:
     try:
-        return Path(target).open("a", encoding="utf-8")
+        return Path(target).open("ab", buffering=0)
     except OSError as exc:
         raise MienError(
             f"events cannot be written to {target}: {exc.strerror}; name a file in a folder "

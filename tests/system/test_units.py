@@ -22,6 +22,8 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     # It checks that the program exists; on this machine it need not.
     unit = tmp_path / "mien.service"
     unit.write_text((UNITS / "mien.service").read_text().replace("/opt/mien/bin/mien", "/bin/true"))
-    done = subprocess.run([verify, "verify", str(unit)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [verify, "verify", str(unit)], capture_output=True, text=True, check=False
+    )
     # It exits 0 on an unknown key, and says so on stderr.
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,113 @@
+"""The run folder: where the commands leave their results for the next one.
+
+```
+frame.keras  head.keras         the trained networks, best epoch
+frame.json   head.json          how each was trained: settings, seed, figures of every epoch
+frame-N.keras  head-N.keras     the newest epoch with its optimizer, to resume from
+frame.tflite  head.tflite       the quantised networks
+quantised.json                  their signatures
+evaluation.json                 what was measured on them
+```
+
+Records are written beside their place and then renamed, so that a stopped command leaves the
+state before or the state after, never a part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from convert.errors import RunError
+
+Figures = dict[str, float]
+"""Named measurements of one epoch."""
+
+
+class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a network was trained; nothing here tells the machine or its folders.
+
+    Attributes
+    ----------
+    settings
+        Everything that decides the result, seed included: same settings and data, same weights.
+    data_sha256
+        Of the data folder's `labels.csv`.
+    tiles
+        How many of each split were used.
+    epochs
+        Figures of each epoch that is done, `seconds` among them.
+    best_epoch
+        Counted from 1; its weights are the ones kept.
+    toolchain
+        Versions of the packages that trained it.
+    """
+
+    settings: dict[str, str | int | float]
+    data_sha256: str
+    tiles: dict[str, int]
+    toolchain: dict[str, str]
+    epochs: tuple[Figures, ...] = ()
+    best_epoch: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in all epochs."""
+        return sum(figures["seconds"] for figures in self.epochs)
+
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Write a struct as indented JSON with keys in a fixed order."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    write_whole(path, lambda beside: beside.write_bytes(text + b"\n"))
+
+
+def read_record(path: Path, kind: type[Record], *, made_by: str) -> Record:
+    """Read what `write_record` wrote.
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged; the message names the command that makes it.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as exc:
+        raise RunError(f"{path}: {exc.strerror}; run mien-convert {made_by} first") from exc
+    except msgspec.DecodeError as exc:
+        raise RunError(f"{path}: damaged ({exc}); run mien-convert {made_by} again") from exc
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `path`, then put it in place at once.
+
+    Raises
+    ------
+    RunError
+        The folder cannot be made or written.
+    """
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        os.replace(beside, path)
+    except OSError as exc:
+        raise RunError(f"{path}: cannot write it ({exc.strerror}); choose another folder") from exc
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal digits."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise RunError(f"{path}: {exc.strerror}; an earlier command makes it") from exc

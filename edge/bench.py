@@ -1,0 +1,246 @@
+"""What a frame costs on this machine: each stage, inside `invoke()` and outside it, and memory.
+
+The pipeline is the daemon's own, run in one thread on a clip at full speed. Decoding is a stage
+of its own and counted neither inside nor outside. More faces than the clip has are made by
+repeating what the detector found at other places of the frame, so that each costs its own crop,
+frame model, head and story, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from edge.cameras import open_camera
+from edge.config import Settings
+from edge.datatypes import Detection, Frame
+from edge.errors import MienError
+from edge.events import EventFactory
+from edge.pipeline import FaceFinder, Pipeline, load_models
+from edge.tracker import moved
+
+SAMPLE = Path(__file__).parent / "samples" / "portrait.webm"
+_WARM_UP = 10
+_STARTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """How long a stage took, in milliseconds a run."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was measured. `fps` counts decoding too; `rss_mb` is the peak of this process.
+
+    `import_s` is `import edge.daemon` alone; `first_event_s` is from the start of a `mien run`
+    process to its first line. Both are medians of five, in seconds.
+    """
+
+    schema: Literal["mien-bench/1"] = "mien-bench/1"
+    machine: str
+    runtime: str
+    clip: str
+    frames: int
+    faces: int
+    stages: dict[str, Percentiles]
+    inside_invoke_ms: float
+    outside_invoke_ms: float
+    fps: float
+    rss_mb: float
+    import_s: float
+    first_event_s: float
+
+
+class Crowd:
+    """A detector whose first face is found in `faces` places."""
+
+    def __init__(self, detector: FaceFinder, faces: int) -> None:
+        self._detector = detector
+        self._faces = faces
+
+    @property
+    def invoked_s(self) -> float:
+        """Seconds the detector spent inside `invoke()` so far."""
+        return self._detector.invoked_s
+
+    def __call__(self, frame: Frame) -> list[Detection]:
+        """Return the found face, and the same one a face's width apart in a grid."""
+        found = self._detector(frame)[:1]
+        if not found:
+            return []
+        face, columns = found[0], 4
+        return [
+            moved(
+                face,
+                1.5 * face.box.width * (index % columns),
+                1.5 * face.box.height * (index // columns),
+            )
+            for index in range(self._faces)
+        ]
+
+
+def measure(settings: Settings, clip: Path, *, faces: int, frames: int) -> Report:
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    settings
+        The detector, bundle and runtime to measure.
+    clip
+        A video with one face or more; it is read again until there are enough frames.
+    faces
+        How many faces to have in every frame that has one.
+    frames
+        How many frames to measure.
+
+    Raises
+    ------
+    MienError
+        No face was found in the clip, or a bundle or the clip cannot be used.
+    """
+    models = load_models(settings)
+    crowd = replace(models, detector=Crowd(models.detector, faces))
+    spent: dict[str, list[float]] = {"decode": []}
+    inside, outside = [], []
+
+    def observe(stage: str, seconds: float) -> None:
+        spent.setdefault(stage, []).append(seconds * 1000)
+
+    pipeline = Pipeline(
+        "bench", settings, crowd, EventFactory("bench", models.bundle.ident), observe=observe
+    )
+    begun = perf_counter()
+    source = _Frames(clip)
+    for index in range(_WARM_UP + frames):
+        if index == _WARM_UP:
+            begun = perf_counter()
+            spent = {"decode": []}
+        asked = perf_counter()
+        frame = source.next()
+        decoded = perf_counter()
+        before = models.invoked_s
+        pipeline(frame)
+        total = perf_counter() - decoded
+        invoked = models.invoked_s - before
+        spent["decode"].append((decoded - asked) * 1000)
+        if index >= _WARM_UP and "crop" in spent:
+            inside.append(invoked * 1000)
+            outside.append((total - invoked) * 1000)
+    elapsed = perf_counter() - begun
+    if not inside:
+        raise MienError(f"{clip}: no face was found in it; name a clip with a face, as --clip")
+    spent.pop("capture", None)
+    return Report(
+        machine=_machine(),
+        runtime=settings.runtime.library,
+        clip=clip.name,
+        frames=frames,
+        faces=faces,
+        stages={stage: _percentiles(values) for stage, values in spent.items()},
+        inside_invoke_ms=round(statistics.median(inside), 3),
+        outside_invoke_ms=round(statistics.median(outside), 3),
+        fps=round(frames / elapsed, 1),
+        rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        import_s=_median_of_starts(_import_s),
+        first_event_s=_median_of_starts(lambda: _first_event_s(clip)),
+    )
+
+
+def table(report: Report) -> str:
+    """Lay a report out for a person."""
+    of_clip = f"{report.frames} frames, {report.faces} face{'s' if report.faces > 1 else ''}"
+    rows = [f"{report.machine}, {report.runtime}, {report.clip}: {of_clip}"]
+    rows.append(f"{'stage':<8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
+    for stage, each in report.stages.items():
+        rows.append(f"{stage:<8}{each.p50_ms:>9.3f}{each.p95_ms:>9.3f}{each.p99_ms:>9.3f}")
+    inside, outside = report.inside_invoke_ms, report.outside_invoke_ms
+    rows.append(
+        f"inside invoke {inside:.3f} ms, outside {outside:.3f} ms ({outside / inside:.0%}), "
+        f"{report.fps:.0f} frames/s, peak {report.rss_mb:.0f} MB"
+    )
+    rows.append(
+        f"import edge.daemon {report.import_s:.2f} s, "
+        f"start to first event {report.first_event_s:.2f} s"
+    )
+    return "\n".join(rows)
+
+
+def to_json(report: Report) -> str:
+    """Write a report as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+class _Frames:
+    """The frames of a clip, over and over."""
+
+    def __init__(self, clip: Path) -> None:
+        self._uri = f"clip:{clip}?pace=fast"
+        self._camera = open_camera(self._uri)
+
+    def next(self) -> Frame:
+        frame = self._camera.read()
+        while frame is None:
+            self._camera.close()
+            self._camera = open_camera(self._uri)
+            frame = self._camera.read()
+        return frame
+
+
+def _percentiles(values: list[float]) -> Percentiles:
+    p50, p95, p99 = (round(float(each), 3) for each in np.percentile(values, [50, 95, 99]))
+    return Percentiles(p50, p95, p99)
+
+
+def _machine() -> str:
+    """Return the processor's name as the kernel tells it, its architecture and core count."""
+    name = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else 'unnamed processor'} ({name}, {os.cpu_count()} cores)"
+
+
+def _median_of_starts(start: Callable[[], float]) -> float:
+    return round(statistics.median(start() for _ in range(_STARTS)), 3)
+
+
+def _import_s() -> float:
+    code = "from time import perf_counter as t; b = t(); import edge.daemon; print(t() - b)"
+    done = subprocess.run(  # noqa: S603  # our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def _first_event_s(clip: Path) -> float:
+    begun = perf_counter()
+    command = [sys.executable, "-m", "edge", "run", "--no-mqtt", "--events", "-"]
+    with subprocess.Popen(  # noqa: S603  # our own interpreter
+        [*command, "--camera", f"clip:{clip}?pace=fast"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101  # it is a pipe
+        process.stdout.readline()
+        elapsed = perf_counter() - begun
+        process.terminate()
+    return elapsed
