@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train the frame model")
     _add_folders(train)
     train.add_argument("--model", default="kalambate", help="which network (%(default)s)")
-    _add_training(train, epochs=60)
+    _add_training(train, epochs=80)
     train.set_defaults(command=_train)
     return parser
 

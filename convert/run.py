@@ -16,7 +16,6 @@ state before or the state after, never a part.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,7 +97,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as exc:
         raise RunError(f"{path}: cannot write it ({exc.strerror}); choose another folder") from exc
     finally:

@@ -7,9 +7,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.errors import EXIT_FAILURE, MienError
+
+if TYPE_CHECKING:
+    from edge.config import Settings
 
 _EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
 
@@ -19,12 +23,17 @@ class Arguments(argparse.Namespace):
 
     command: Callable[[Arguments], int]
     config: Path | None
-    camera: list[str]
-    bundle: str | None
+    camera: Sequence[str] = ()
+    bundle: str | None = None
+    no_mqtt: bool
     events: str | None
     verbose: bool
     file: Path | None
     name: str | None
+    clip: Path | None
+    faces: int
+    frames: int
+    json: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
+    aim = commands.add_parser("aim", help="show where faces are and what they need, no pixels")
+    _add_config(aim)
+    aim.add_argument("--camera", metavar="URI", action="append", default=[], help="the camera")
+    aim.set_defaults(command=_aim)
+
+    bench = commands.add_parser("bench", help="measure what a frame costs on this machine")
+    _add_config(bench)
+    bench.add_argument("--clip", type=Path, metavar="FILE", help="a video (the carried sample)")
+    bench.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
+    bench.add_argument(
+        "--faces", type=_positive, default=1, metavar="N", help="faces a frame (%(default)s)"
+    )
+    bench.add_argument("--frames", type=_positive, default=300, metavar="N", help="(%(default)s)")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+    bench.set_defaults(command=_bench)
+
     config = commands.add_parser("config", help="check a configuration or show the one in force")
     verbs = config.add_subparsers(title="verbs", required=True, metavar="VERB")
     check = verbs.add_parser("check", help="exit 0 if FILE is a valid configuration, else 78")
@@ -95,15 +120,46 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(arguments: Arguments) -> int:
-    from edge import config, daemon  # noqa: PLC0415  # --help must not wait for OpenCV
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _settings(arguments: Arguments) -> Settings:
+    """Return the configuration with what the command line replaces in it."""
+    from edge import config  # noqa: PLC0415  # see _run
 
     settings = config.load(arguments.config)
     if arguments.camera:
-        settings = config.with_cameras(settings, arguments.camera)
+        settings = config.with_cameras(settings, list(arguments.camera))
     if arguments.bundle:
         settings = config.with_bundle(settings, arguments.bundle)
-    return daemon.run(settings, events=arguments.events)
+    return settings
+
+
+def _run(arguments: Arguments) -> int:
+    from edge import daemon  # noqa: PLC0415  # --help must not wait for OpenCV
+
+    return daemon.run(_settings(arguments), events=arguments.events)
+
+
+def _aim(arguments: Arguments) -> int:
+    from edge import aim  # noqa: PLC0415  # see _run
+
+    return aim.run(_settings(arguments))
+
+
+def _bench(arguments: Arguments) -> int:
+    from edge import bench  # noqa: PLC0415  # see _run
+
+    clip = arguments.clip or bench.SAMPLE
+    report = bench.measure(
+        _settings(arguments), clip, faces=arguments.faces, frames=arguments.frames
+    )
+    print(bench.to_json(report) if arguments.json else bench.table(report))
+    return 0
 
 
 def _config_check(arguments: Arguments) -> int:

@@ -235,10 +235,13 @@ def open_uri(rest: str) -> Clip:
     Raises
     ------
     CameraError
-        An option is unknown; the path is missing, unreadable or empty; the file is no video.
+        An option or its value is unknown; the path is missing, unreadable or empty; the file is
+        no video.
     """
     _silence_decoders()
     name, _, query = rest.partition("?")
+    if not name:
+        raise CameraError(f"camera {f'clip:{rest}'!r}: names no file; give clip:PATH")
     path = Path(name).expanduser()
     options = _parse_options(query, uri=f"clip:{rest}")
     return Clip(_open_recording(path, options), fast=options.fast)

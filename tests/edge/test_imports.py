@@ -16,6 +16,7 @@ LAYERS = [
     {"config", "bundle"},
     {"imaging", "runtime"},
     {"crop", "networks"},
+    {"quality"},
     {"cameras", "detector", "tracker", "emotion", "events", "goldens"},
     {"pipeline", "capture", "sinks"},
     {"daemon", "schema"},

@@ -140,9 +140,7 @@ def encode(frames: list[np.ndarray], output: Path) -> None:
     target = ["-c:v", "libvpx-vp9", "-crf", "34", "-b:v", "0", "-g", "60", "-pix_fmt", "yuv420p"]
     exact = ["-threads", "1", "-row-mt", "0", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     command = ["ffmpeg", "-v", "error", "-y", *source, "-i", "-", *target, *exact, str(output)]
-    subprocess.run(  # noqa: S603  # our own words, but for a path
-        command, input=b"".join(frame.tobytes() for frame in frames), check=True
-    )
+    subprocess.run(command, input=b"".join(frame.tobytes() for frame in frames), check=True)
 
 
 if __name__ == "__main__":
