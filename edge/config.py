@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from edge.broker import parse_url
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -37,6 +38,14 @@ TopicLevel = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         max_length=64,
         description="letters, digits, '_', '.' and '-'; it becomes one level of an MQTT topic",
+    ),
+]
+TopicPath = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
+        max_length=256,
+        description="one or more levels of an MQTT topic",
     ),
 ]
 
@@ -97,6 +106,26 @@ class Runtime(_Settings, frozen=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
 
 
+class Mqtt(_Settings, frozen=True):
+    """Where events are published, and as whom.
+
+    `password_file` and the TLS files are read at every connection, so that they can be renewed
+    while the daemon runs. `queue` events are kept while the broker is away; then the oldest are
+    dropped. A broker forgets an event that it could not deliver for `event_expiry_s` (MQTT 5).
+    """
+
+    url: str = "mqtt://localhost"
+    prefix: TopicPath = "mien"
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
+    queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
+
+
 class Settings(_Settings, frozen=True):
     """Everything that can be set. Every table may be left out; only a camera must be named."""
 
@@ -107,6 +136,7 @@ class Settings(_Settings, frozen=True):
     emotion: Emotion = Emotion()
     events: Events = Events()
     runtime: Runtime = Runtime()
+    mqtt: Mqtt = Mqtt()
 
 
 def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -155,7 +185,26 @@ def parse(table: Mapping[str, Any], *, source: str) -> Settings:
                 f"{source}: camera {camera.name!r}: region {list(camera.region)} leaves the "
                 "picture; give x, y, width, height as fractions with x + width <= 1"
             )
+    _check_mqtt(settings.mqtt, source)
     return settings
+
+
+def _check_mqtt(mqtt: Mqtt, source: str) -> None:
+    """Refuse what would only be found out at the broker, or silently not protect."""
+    try:
+        broker = parse_url(mqtt.url)
+    except ConfigError as exc:
+        raise ConfigError(f"{source}: mqtt.url: {exc}") from None
+    files = {name: getattr(mqtt, name) for name in ("ca_file", "cert_file", "key_file")}
+    given = [name for name, value in files.items() if value is not None]
+    if given and not broker.tls:
+        raise ConfigError(
+            f"{source}: mqtt.{given[0]}: is of no use without TLS; write url as mqtts://HOST"
+        )
+    if mqtt.key_file is not None and mqtt.cert_file is None:
+        raise ConfigError(f"{source}: mqtt.key_file: its certificate is missing; set cert_file")
+    if mqtt.password_file is not None and mqtt.username is None:
+        raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
 
 
 def with_cameras(settings: Settings, uris: list[str]) -> Settings:
@@ -170,6 +219,21 @@ def with_cameras(settings: Settings, uris: list[str]) -> Settings:
 def with_bundle(settings: Settings, bundle: str) -> Settings:
     """Replace the expression bundle by that of the command line."""
     return msgspec.structs.replace(settings, emotion=Emotion(bundle=bundle))
+
+
+def with_broker(settings: Settings, url: str) -> Settings:
+    """Replace the broker by that of the command line.
+
+    Raises
+    ------
+    ConfigError
+        The URL is none, or does not go with the other settings of [mqtt].
+    """
+    changed = msgspec.structs.replace(
+        settings, mqtt=msgspec.structs.replace(settings.mqtt, url=url)
+    )
+    _check_mqtt(changed.mqtt, "command line")
+    return changed
 
 
 def to_toml(settings: Settings) -> str:

@@ -15,11 +15,16 @@ from edge.bundle import Manifest
 from edge.config import Settings
 from edge.datatypes import Event
 from edge.errors import UsageError
+from edge.payloads import CameraState, CameraStatus, Health, Info
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "bundle": (Manifest, "manifest.json of a Mien bundle"),
     "config": (Settings, "mien.toml"),
     "event": (Event, "Payload of <prefix>/camera/<camera>/event"),
+    "health": (Health, "Payload of <prefix>/health"),
+    "info": (Info, "Payload of <prefix>/info"),
+    "state": (CameraState, "Payload of <prefix>/camera/<camera>/state"),
+    "status": (CameraStatus, "Payload of <prefix>/camera/<camera>/status"),
 }
 
 

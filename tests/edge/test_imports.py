@@ -19,7 +19,7 @@ LAYERS = [
     {"quality"},
     {"cameras", "detector", "tracker", "emotion", "events", "goldens"},
     {"pipeline", "capture", "sinks"},
-    {"daemon", "schema"},
+    {"daemon", "schema", "bench", "aim"},
     {"__main__"},
 ]
 """edge's modules from the ground up: each may import from its own layer and those below."""

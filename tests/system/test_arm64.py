@@ -21,10 +21,16 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 SUITE, PYTHON = "bookworm", "311"
+# pip expands no platform: each tag that the wheels carry has to be named.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
-PACKAGES = (
-    "python3-minimal,libpython3-stdlib,libstdc++6,libatomic1,libgcc-s1,libgomp1,base-files"
+FOR_THE_BOARD = (
+    "--only-binary=:all:",
+    "--implementation=cp",
+    f"--python-version={PYTHON}",
+    *(f"--platform={platform}_aarch64" for platform in PLATFORMS),
 )
+MAKE_ROOT = ("mmdebstrap", "--quiet", "--arch=arm64", "--variant=extract")
+PACKAGES = "python3-minimal,libpython3-stdlib,libstdc++6,libatomic1,libgcc-s1,libgomp1,base-files"
 NEEDS = "apt install qemu-user-static binfmt-support mmdebstrap, and root"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
@@ -59,21 +65,11 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(f"arm64 cannot be tried here: {NEEDS}")
     folder = tmp_path_factory.mktemp("arm64")
     root, wheels = folder / "root", folder / "wheels"
-    subprocess.run(
-        ["mmdebstrap", "--quiet", "--arch=arm64", "--variant=extract", f"--include={PACKAGES}"]
-        + [SUITE, str(root)],
-        check=True,
-    )
+    subprocess.run([*MAKE_ROOT, f"--include={PACKAGES}", SUITE, str(root)], check=True)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
     (mien,) = wheels.glob("mien-*.whl")
-    subprocess.run(
-        [*pip, "download", "--only-binary=:all:", "--implementation=cp", "-d", str(wheels)]
-        + [f"--python-version={PYTHON}"]
-        + [f"--platform={platform}_aarch64" for platform in PLATFORMS]
-        + [str(mien)],
-        check=True,
-    )
+    subprocess.run([*pip, "download", "-d", str(wheels), *FOR_THE_BOARD, str(mien)], check=True)
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(root / "usr/lib/python3/dist-packages")

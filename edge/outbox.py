@@ -1,0 +1,131 @@
+"""Events on their way to the broker, kept until the broker says that it has them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol, final
+
+from edge.datatypes import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An event in an outbox; `number` rises by one from event to event."""
+
+    number: int
+    event: Event
+
+
+class Outbox(Protocol):
+    """Keeps events in order until they are acknowledged.
+
+    One thread appends, another takes and acknowledges; an implementation is safe between them.
+    """
+
+    @property
+    def depth(self) -> int:
+        """How many events are neither acknowledged nor dropped."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """How many events were given up because the outbox was full."""
+        ...
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event ever appended; 0 before the first."""
+        ...
+
+    def append(self, event: Event) -> None:
+        """Take an event in. Must return at once."""
+        ...
+
+    def take(self, most: int) -> list[Held]:
+        """Return the oldest events that were not taken yet, in order, `most` at most."""
+        ...
+
+    def acknowledge(self, number: int) -> None:
+        """Forget an event that arrived; one that was dropped meanwhile is ignored."""
+        ...
+
+    def release(self) -> None:
+        """Let all that was taken and not acknowledged be taken again, in order."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+@final
+class MemoryOutbox:
+    """An outbox in memory. What it holds is lost with the process.
+
+    A full outbox drops its oldest event and counts it, so that what is left is always the
+    newest `size`. An event that was dropped while on its way to the broker may still arrive.
+
+    Parameters
+    ----------
+    size
+        How many events it holds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        # Not a dict: taking the first of one again and again is slow, it scans the holes.
+        self._events: OrderedDict[int, Event] = OrderedDict()
+        self._last = 0
+        self._taken = 0
+        self._dropped = 0
+
+    @property
+    def depth(self) -> int:
+        """How many events are neither acknowledged nor dropped."""
+        return len(self._events)
+
+    @property
+    def dropped(self) -> int:
+        """How many events were given up because the outbox was full."""
+        return self._dropped
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event ever appended; 0 before the first."""
+        return self._last
+
+    def append(self, event: Event) -> None:
+        """Take an event in, in place of the oldest where there is no room."""
+        with self._lock:
+            self._last += 1
+            self._events[self._last] = event
+            if len(self._events) > self._size:
+                self._events.popitem(last=False)
+                self._dropped += 1
+
+    def take(self, most: int) -> list[Held]:
+        """Return the oldest events that were not taken yet, in order, `most` at most."""
+        with self._lock:
+            # The taken ones are few (what may be in flight) and stand in front.
+            waiting = (number for number in self._events if number > self._taken)
+            numbers = list(islice(waiting, most))
+            if numbers:
+                self._taken = numbers[-1]
+            return [Held(number, self._events[number]) for number in numbers]
+
+    def acknowledge(self, number: int) -> None:
+        """Forget an event that arrived; one that was dropped meanwhile is ignored."""
+        with self._lock:
+            self._events.pop(number, None)
+
+    def release(self) -> None:
+        """Let all that was taken and not acknowledged be taken again, in order."""
+        with self._lock:
+            self._taken = 0
+
+    def close(self) -> None:
+        """Do nothing: memory needs no closing."""

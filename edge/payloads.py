@@ -1,0 +1,190 @@
+"""What is published besides events, one type for each topic.
+
+Every payload is JSON with a `schema` field; schema /1 only ever gains keys, and consumers ignore
+those they do not know. All but events are retained: a subscriber that comes late hears how
+things stand. `<prefix>/availability` alone is plain text, `online` or `offline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.datatypes import EventBox, Fraction, Milliseconds
+
+ONLINE = b"online"
+OFFLINE = b"offline"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Timestamp = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="UTC, RFC 3339; trust it only where clock_synced is true",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleInfo:
+    """The expression bundle; `sha256` is its manifest's, which names the sha256 of each file."""
+
+    ident: str
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What runs where, on `<prefix>/info`; changes only when the process starts again.
+
+    `versions` are those of mien, python and the libraries that matter; `board` is the name the
+    board gives itself, `machine` its processor architecture; `backend` is what runs the models;
+    `started` is when the process began.
+    """
+
+    schema: Literal["mien-info/1"] = "mien-info/1"
+    device_id: str
+    boot_id: str
+    started: Timestamp
+    clock_synced: bool
+    versions: dict[str, str]
+    board: str
+    machine: str
+    bundle: BundleInfo
+    backend: str
+    cameras: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Latency of one stage since the health report before, in milliseconds."""
+
+    p50: Milliseconds
+    p95: Milliseconds
+    p99: Milliseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drops:
+    """What was lost since the process began.
+
+    `frames` per camera: newer ones took their place before they were looked at. `events`: the
+    broker was away or refused them for longer than the queue could hold.
+    """
+
+    frames: dict[str, Count]
+    events: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something a person should know of, for as long as it lasts.
+
+    `code` is for programs and stays the same between versions, `text` is for people, `since`
+    is when it began.
+    """
+
+    code: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+    text: str
+    since: Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the device is doing, on `<prefix>/health`, every 30 seconds.
+
+    `uptime_s` counts since the process began. `fps` is frames looked at a second, per camera,
+    since the report before. `latency_ms` is per stage; stages that did not run are left out.
+    `rss_mb` is resident memory in units of 10^6 bytes. `celsius` is the hottest sensor's
+    temperature, null where there is none. `throttled` says whether the board runs slower than
+    it could, for heat or lack of power; null where it does not say. `spool_depth` is how many
+    events wait for the broker.
+    """
+
+    schema: Literal["mien-health/1"] = "mien-health/1"
+    boot_id: str
+    ts: Timestamp
+    clock_synced: bool
+    uptime_s: NonNegative
+    fps: dict[str, NonNegative]
+    latency_ms: dict[str, Percentiles]
+    rss_mb: NonNegative
+    celsius: float | None
+    throttled: bool | None
+    drops: Drops
+    spool_depth: Count
+    problems: tuple[Problem, ...]
+
+
+Condition = Literal["ok", "stalled", "reconnecting", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraStatus:
+    """Whether a camera gives pictures, on `<prefix>/camera/<camera>/status`.
+
+    `ok`: frames come. `stalled`: it is open and none come. `reconnecting`: it is being opened.
+    `paused`: on request. `since` is when that began, `reason` why, in words; empty for `ok`.
+    """
+
+    schema: Literal["mien-camera-status/1"] = "mien-camera-status/1"
+    camera: str
+    status: Condition
+    since: Timestamp
+    clock_synced: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceNow:
+    """One face in view; `track` is the `track.id` of its events."""
+
+    track: Annotated[int, msgspec.Meta(ge=1)]
+    emotion: str
+    confidence: Fraction
+    box: EventBox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraState:
+    """Who is in view now, on `<prefix>/camera/<camera>/state`.
+
+    `faces` is how many; `emotion` is the one most of them show, the surer one where two are
+    shown equally often, and null where there is no face; `present` lists them.
+    """
+
+    schema: Literal["mien-camera-state/1"] = "mien-camera-state/1"
+    camera: str
+    ts: Timestamp
+    clock_synced: bool
+    faces: Count
+    emotion: str | None
+    present: tuple[FaceNow, ...]
+
+
+def state(
+    camera: str, present: Iterable[FaceNow] = (), *, ts: str, clock_synced: bool
+) -> CameraState:
+    """Return the state of a camera whose faces in view are `present`."""
+    faces = tuple(present)
+    return CameraState(
+        camera=camera,
+        ts=ts,
+        clock_synced=clock_synced,
+        faces=len(faces),
+        emotion=dominant(faces),
+        present=faces,
+    )
+
+
+def dominant(faces: Iterable[FaceNow]) -> str | None:
+    """Return the emotion most faces show; of equally frequent ones that with more confidence."""
+    votes: dict[str, tuple[int, float]] = {}
+    for face in faces:
+        count, confidence = votes.get(face.emotion, (0, 0.0))
+        votes[face.emotion] = (count + 1, confidence + face.confidence)
+    return max(votes, key=lambda emotion: votes[emotion]) if votes else None
