@@ -40,6 +40,11 @@ TopicLevel = Annotated[
         description="letters, digits, '_', '.' and '-'; it becomes one level of an MQTT topic",
     ),
 ]
+Pixels = Annotated[int, msgspec.Meta(ge=16, le=8192)]
+EvenPixels = Annotated[int, msgspec.Meta(ge=16, le=8192, multiple_of=2)]
+FramesPerSecond = Annotated[float, msgspec.Meta(ge=1.0, le=240.0)]
+MainsFrequency = Literal["off", 50, 60]
+StreamTimeout = Annotated[float, msgspec.Meta(ge=0.5, le=120.0)]
 TopicPath = Annotated[
     str,
     msgspec.Meta(
@@ -54,14 +59,90 @@ class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """The manner of every settings struct."""
 
 
+class Picamera2(_Settings, frozen=True):
+    """A Raspberry Pi camera, through libcamera.
+
+    The `main` stream is read at `width` x `height`. With `lores` the main stream runs at twice
+    that, and what is read is scaled down from it by the image processor: many sensors crop their
+    view for small pictures, and this keeps it wide. `mains_hz` lets exposure times fit the
+    flicker of lamps, `exposure_ev` brightens (+) or darkens (-) by powers of two, `autofocus`
+    keeps focusing where the lens can move. What is left out stays as the camera has it.
+    """
+
+    width: EvenPixels = 640
+    height: EvenPixels = 480
+    fps: FramesPerSecond = 30.0
+    stream: Literal["main", "lores"] = "main"
+    mains_hz: MainsFrequency | None = None
+    exposure_ev: Annotated[float, msgspec.Meta(ge=-8.0, le=8.0)] | None = None
+    autofocus: bool | None = None
+
+
+class V4l2(_Settings, frozen=True):
+    """A USB camera, or whatever else the kernel shows as /dev/videoN.
+
+    `format` is what crosses the cable (MJPG, YUYV; OpenCV chooses unless told): MJPG for large
+    pictures, because USB 2 is too slow for 1280x720 YUYV. `mains_hz` is the camera's own filter
+    against the flicker of lamps; left out, it stays as it is.
+    """
+
+    width: Pixels = 640
+    height: Pixels = 480
+    fps: FramesPerSecond = 30.0
+    format: Annotated[str, msgspec.Meta(pattern="^[A-Z0-9]{4}$")] | None = None
+    buffers: Annotated[int, msgspec.Meta(ge=2, le=10)] = 4
+    mains_hz: MainsFrequency | None = None
+
+
+class Stream(_Settings, frozen=True):
+    """A camera on the network: RTSP, or MJPEG over HTTP.
+
+    `transport` is RTSP's: `tcp` is tried first and UDP where the camera refuses it; `udp` is
+    UDP alone. All cameras of a process share one, because OpenCV has one setting for all.
+    """
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: StreamTimeout = 10.0
+    read_timeout_s: StreamTimeout = 10.0
+
+
+class Argus(_Settings, frozen=True):
+    """A CSI camera of a Jetson. Its own rotation is left alone: use the camera's `rotate`."""
+
+    width: EvenPixels = 1280
+    height: EvenPixels = 720
+    fps: Annotated[int, msgspec.Meta(ge=1, le=240)] = 30
+
+
 class Camera(_Settings, frozen=True):
-    """One camera. `region` (x, y, width, height as fractions) is cut after turning."""
+    """One camera. `region` (x, y, width, height as fractions) is cut after turning.
+
+    Each kind of camera has a table of its own, which only a URI of that kind may have.
+    """
 
     uri: str
     name: TopicLevel = "camera"
     rotate: Literal[0, 90, 180, 270] = 0
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     region: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
+    picamera2: Picamera2 | None = None
+    v4l2: V4l2 | None = None
+    stream: Stream | None = None
+    argus: Argus | None = None
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the colon of the URI."""
+        return self.uri.partition(":")[0]
+
+
+CAMERA_TABLES = {
+    "picamera2": ("picamera2",),
+    "v4l2": ("v4l2",),
+    "stream": ("rtsp", "http", "https"),
+    "argus": ("argus",),
+}
+"""The tables that a `[[camera]]` may have, each with the URI schemes it is for."""
 
 
 class Detector(_Settings, frozen=True):
@@ -185,8 +266,27 @@ def parse(table: Mapping[str, Any], *, source: str) -> Settings:
                 f"{source}: camera {camera.name!r}: region {list(camera.region)} leaves the "
                 "picture; give x, y, width, height as fractions with x + width <= 1"
             )
+    _check_camera_tables(settings.camera, source)
     _check_mqtt(settings.mqtt, source)
     return settings
+
+
+def _check_camera_tables(cameras: tuple[Camera, ...], source: str) -> None:
+    """Refuse a table that the camera would silently not read."""
+    for camera in cameras:
+        for table, schemes in CAMERA_TABLES.items():
+            if getattr(camera, table) is not None and camera.scheme not in schemes:
+                wanted = " or ".join(f"{scheme}:" for scheme in schemes)
+                raise ConfigError(
+                    f"{source}: camera {camera.name!r}: [camera.{table}] is for a uri that begins "
+                    f"with {wanted}, not {camera.scheme}:; remove it or change the uri"
+                )
+    rtsp = [camera for camera in cameras if camera.scheme == "rtsp"]
+    if len({(camera.stream or Stream()).transport for camera in rtsp}) > 1:
+        raise ConfigError(
+            f"{source}: cameras {', '.join(repr(camera.name) for camera in rtsp)}: all RTSP "
+            "cameras share one transport; set the same in each [camera.stream]"
+        )
 
 
 def _check_mqtt(mqtt: Mqtt, source: str) -> None:
@@ -239,19 +339,21 @@ def with_broker(settings: Settings, url: str) -> Settings:
 def to_toml(settings: Settings) -> str:
     """Write settings as the TOML that reads back as the same settings."""
     plain = msgspec.to_builtins(settings)
-    lines: list[str] = []
-    tables: list[tuple[str, dict[str, Any]]] = []
-    for key, value in plain.items():
+    return "\n".join(_lines("", "", plain)).lstrip("\n") + "\n"
+
+
+def _lines(heading: str, path: str, table: Mapping[str, Any]) -> list[str]:
+    """Write a table: its heading, its plain keys, then the tables within it."""
+    lines, below = ["", heading] if heading else [], []
+    for key, value in table.items():
+        inner = f"{path}.{key}" if path else key
         if isinstance(value, dict):
-            tables.append((f"[{key}]", value))
-        elif isinstance(value, tuple | list):
-            tables += [(f"[[{key}]]", each) for each in value]
-        else:
+            below += _lines(f"[{inner}]", inner, value)
+        elif isinstance(value, tuple | list) and value and isinstance(value[0], dict):
+            below += [line for each in value for line in _lines(f"[[{inner}]]", inner, each)]
+        elif value is not None:
             lines.append(_entry(key, value))
-    for heading, table in tables:
-        lines += ["", heading]
-        lines += [_entry(key, value) for key, value in table.items() if value is not None]
-    return "\n".join(lines) + "\n"
+    return lines + below
 
 
 def _entry(key: str, value: object) -> str:

@@ -1,4 +1,8 @@
-"""Events on their way to the broker, kept until the broker says that it has them."""
+"""What waits for the broker: events, all of them and in order; of all else the newest.
+
+The outbox keeps an event until the broker says that it has it. The board keeps what is retained,
+one message a topic, so that a new connection can begin with how things stand.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,17 @@ from itertools import islice
 from typing import Protocol, final
 
 from edge.datatypes import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to publish. `schema` and `expiry_s` (seconds) travel with MQTT 5 only."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    schema: str | None = None
+    expiry_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +144,48 @@ class MemoryOutbox:
 
     def close(self) -> None:
         """Do nothing: memory needs no closing."""
+
+
+@final
+class Board:
+    """Retained messages by topic: the newest of each, and which are still to be sent."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._messages: dict[str, Message] = {}
+        self._turned: dict[str, None] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether something is still to be sent."""
+        return bool(self._turned)
+
+    def put(self, message: Message) -> None:
+        """Put a message up in place of the one on its topic."""
+        with self._lock:
+            self._messages[message.topic] = message
+            self._turned[message.topic] = None
+
+    def turn_all(self) -> None:
+        """Let everything be sent again: information first, then status, states and the rest."""
+        with self._lock:
+            order = ("/info", "/status", "/state")
+            ranked = sorted(
+                self._messages,
+                key=lambda topic: next(
+                    (rank for rank, end in enumerate(order) if topic.endswith(end)), len(order)
+                ),
+            )
+            self._turned = dict.fromkeys(ranked)
+
+    def take(self) -> Message | None:
+        """Return the next message to send, if any. An empty one is sent once and forgotten."""
+        with self._lock:
+            if not self._turned:
+                return None
+            topic = next(iter(self._turned))
+            del self._turned[topic]
+            message = self._messages[topic]
+            if not message.payload:
+                del self._messages[topic]
+            return message

@@ -6,33 +6,41 @@ This is a subscriber like any other: it knows only topics and payloads. What it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TextIO, TypeVar
 
 import msgspec
 
-Payload = Mapping[str, Any]
+from edge.broker import Broker
+from edge.datatypes import Event
+from edge.payloads import ONLINE, CameraState, CameraStatus, Health
+from edge.subscriber import Subscriber
 
 _BAR = 10
+_REDRAW_S = 0.5
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+Payload = TypeVar("Payload")
 
 
 @dataclass(slots=True)
 class CameraView:
-    """What was last heard of one camera."""
+    """What was last heard of one camera; None is nothing yet."""
 
-    status: str = ""
-    state: Payload | None = None
+    status: CameraStatus | None = None
+    state: CameraState | None = None
     latency_ms: float | None = None
 
 
 @dataclass(slots=True)
 class DeviceView:
-    """What was last heard of one device."""
+    """What was last heard of one device; None is nothing yet."""
 
     available: bool | None = None
-    health: Payload | None = None
+    health: Health | None = None
     cameras: dict[str, CameraView] = field(default_factory=dict)
 
 
@@ -49,7 +57,7 @@ class Fleet:
         self._prefix = prefix
         self.devices: dict[str, DeviceView] = {}
 
-    def receive(self, topic: str, payload: bytes) -> Payload | None:
+    def receive(self, topic: str, payload: bytes) -> Event | None:
         """Take in one message.
 
         Returns
@@ -58,51 +66,75 @@ class Fleet:
         a broker is shared, and a table that dies of a stranger's message is of no use.
         """
         prefix, _, rest = topic.partition("/")
-        device, _, kind = rest.partition("/")
+        name, _, kind = rest.partition("/")
         if prefix != self._prefix or not kind:
             return None
-        view = self.devices.setdefault(device, DeviceView())
-        if kind == "availability":
-            view.available = payload == b"online"
-            return None
-        values = _object(payload)
-        if kind == "health" and values is not None:
-            view.health = values
-        levels = kind.split("/")
-        if len(levels) == 3 and levels[0] == "camera":  # noqa: PLR2004  # camera/<name>/<what>
-            return self._camera(view, levels[1], levels[2], values)
+        device = self.devices.setdefault(name, DeviceView())
+        match kind.split("/"):
+            case ["availability"]:
+                device.available = payload == ONLINE
+            case ["health"]:
+                device.health = _decoded(payload, Health)
+            case ["camera", camera, "status" | "state"] if not payload:
+                # An empty retained message is how a topic is cleared.
+                device.cameras.pop(camera, None)
+            case ["camera", camera, "status"]:
+                _view(device, camera).status = _decoded(payload, CameraStatus)
+            case ["camera", camera, "state"]:
+                _view(device, camera).state = _decoded(payload, CameraState)
+            case ["camera", camera, "event"]:
+                event = _decoded(payload, Event)
+                if event is not None:
+                    _view(device, camera).latency_ms = event.latency_ms.total
+                return event
+            case _:
+                pass
         return None
 
-    def _camera(
-        self, device: DeviceView, name: str, what: str, values: Payload | None
-    ) -> Payload | None:
-        if values is None:
-            # An empty retained message is how a topic is cleared.
-            device.cameras.pop(name, None)
-            return None
-        camera = device.cameras.setdefault(name, CameraView())
-        if what == "status":
-            camera.status = str(values.get("status", ""))
-        elif what == "state":
-            camera.state = values
-        elif what == "event":
-            latency = values.get("latency_ms")
-            camera.latency_ms = latency.get("total") if isinstance(latency, Mapping) else None
-            return values
-        return None
+
+def run(
+    broker: Broker,
+    *,
+    prefix: str = "mien",
+    username: str | None = None,
+    password: str | None = None,
+    stream: TextIO | None = None,
+) -> int:
+    """Show what is heard until the user presses Ctrl-C.
+
+    On a terminal the table is redrawn in place; elsewhere each event is a line.
+
+    Raises
+    ------
+    MienError
+        The broker cannot be reached, or refuses the connection.
+    """
+    stream = stream or sys.stdout
+    live = stream.isatty()
+    fleet = Fleet(prefix)
+    subscriber = Subscriber(broker, f"{prefix}/#", username=username, password=password)
+    with suppress(KeyboardInterrupt), subscriber:
+        while True:
+            for topic, payload in subscriber.messages(_REDRAW_S):
+                event = fleet.receive(topic, payload)
+                if event is not None and not live:
+                    stream.write(line(event) + "\n")
+                    stream.flush()
+            if live:
+                stream.write(f"{_HOME_AND_CLEAR}{table(fleet)}\n")
+                stream.flush()
+    return 0
 
 
 def table(fleet: Fleet) -> str:
     """Lay the fleet out as a table: a line for each face, or for a camera that sees none."""
     rows = [f"{'device':<16}{'':<9}{'camera':<12}{'face':<6}{'emotion':<10}{'':<17}latency"]
     for name, device in sorted(fleet.devices.items()):
-        lines = [
-            line for camera in sorted(device.cameras.items()) for line in _camera_lines(*camera)
-        ]
-        health = _health(device)
-        for index, line in enumerate(lines or [""]):
+        lines = [row for camera in sorted(device.cameras.items()) for row in _camera_rows(*camera)]
+        for index, row in enumerate(lines or [""]):
             left = f"{name[:15]:<16}{_availability(device):<9}" if index == 0 else " " * 25
-            rows.append((left + line).rstrip())
+            rows.append((left + row).rstrip())
+        health = _health(device)
         if health:
             rows.append(f"{'':<16}{health}")
     if not fleet.devices:
@@ -110,36 +142,36 @@ def table(fleet: Fleet) -> str:
     return "\n".join(rows)
 
 
-def line(event: Payload) -> str:
+def line(event: Event) -> str:
     """Lay one event out as a line to be read at a glance."""
-    track, latency = event.get("track", {}), event.get("latency_ms", {})
-    told = {"start": "appears", "update": "now", "end": "left"}.get(str(event.get("type")), "?")
-    moment = _clock_time(str(event.get("ts", "")))
-    share = float(event.get("confidence", 0.0))
+    told = {"start": "appears", "update": "now", "end": "left"}[event.type]
     return (
-        f"{moment}  {event.get('camera', '?')!s:<10} face {track.get('id', '?')!s:<3} "
-        f"{told:<8} {event.get('emotion', '?')!s:<9} {_bar(share)} {share:>4.0%}   "
-        f"valence {float(event.get('valence', 0.0)):+.2f}   "
-        f"{float(latency.get('total', 0.0)):.0f} ms"
+        f"{_time_of_day(event.ts)}  {event.camera:<10} face {event.track.id:<3} {told:<8} "
+        f"{event.emotion:<9} {_bar(event.confidence)} {event.confidence:>4.0%}   "
+        f"valence {event.valence:+.2f}   {event.latency_ms.total:.0f} ms"
     )
 
 
-def _camera_lines(name: str, camera: CameraView) -> list[str]:
-    latency = "" if camera.latency_ms is None else f"{camera.latency_ms:.0f} ms"
-    present = camera.state.get("present", []) if camera.state else []
+def _view(device: DeviceView, camera: str) -> CameraView:
+    return device.cameras.setdefault(camera, CameraView())
+
+
+def _camera_rows(name: str, camera: CameraView) -> list[str]:
     label = f"{name[:11]:<12}"
-    if not present:
-        trouble = camera.status if camera.status not in ("", "ok") else "no face"
-        return [f"{label}{'-':<6}{trouble}"]
-    lines = []
-    for face in present:
-        share = float(face.get("confidence", 0.0))
-        lines.append(
-            f"{label}{face.get('track', '?')!s:<6}{face.get('emotion', '?')!s:<10}"
-            f"{_bar(share)} {share:>4.0%}  {latency}"
+    if camera.state is None or not camera.state.present:
+        well = camera.status is None or camera.status.status == "ok"
+        return [
+            f"{label}{'-':<6}{'no face' if well or not camera.status else camera.status.status}"
+        ]
+    latency = "" if camera.latency_ms is None else f"{camera.latency_ms:.0f} ms"
+    rows = []
+    for face in camera.state.present:
+        rows.append(
+            f"{label}{face.track:<6}{face.emotion:<10}"
+            f"{_bar(face.confidence)} {face.confidence:>4.0%}  {latency}"
         )
         label, latency = " " * 12, ""
-    return lines
+    return rows
 
 
 def _availability(device: DeviceView) -> str:
@@ -149,20 +181,17 @@ def _availability(device: DeviceView) -> str:
 def _health(device: DeviceView) -> str:
     if device.health is None or not device.available:
         return ""
-    problems = [str(each.get("text", "")) for each in device.health.get("problems", [])]
-    rates = ", ".join(
-        f"{name} {rate:.0f} frames/s" for name, rate in device.health.get("fps", {}).items()
-    )
-    return "; ".join(filter(None, [rates, *problems]))
+    rates = [f"{name} {rate:.0f} frames/s" for name, rate in device.health.fps.items()]
+    return "; ".join([*rates, *(problem.text for problem in device.health.problems)])
 
 
 def _bar(share: float) -> str:
-    full = round(min(max(share, 0.0), 1.0) * _BAR)
+    full = round(share * _BAR)
     return "#" * full + "." * (_BAR - full)
 
 
-def _clock_time(ts: str) -> str:
-    """Return the time of day here of an RFC 3339 time, to a tenth of a second."""
+def _time_of_day(ts: str) -> str:
+    """Return the local time of day of an event's `ts`, to a tenth of a second."""
     try:
         moment = datetime.fromisoformat(ts.replace("Z", "+00:00")).astimezone()
     except ValueError:
@@ -170,9 +199,8 @@ def _clock_time(ts: str) -> str:
     return f"{moment:%H:%M:%S}.{moment.microsecond // 100_000}"
 
 
-def _object(payload: bytes) -> Payload | None:
+def _decoded(payload: bytes, kind: type[Payload]) -> Payload | None:
     try:
-        values = msgspec.json.decode(payload)
+        return msgspec.json.decode(payload, type=kind)
     except msgspec.DecodeError:
         return None
-    return values if isinstance(values, dict) else None

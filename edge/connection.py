@@ -1,0 +1,370 @@
+"""One connection to an MQTT broker, from TCP connect to its end.
+
+paho remembers unacknowledged messages and sends them again when its client reconnects; the
+outbox would do so too, and subscribers got both. So every connection has a paho client of its own,
+which is thrown away with it: the outbox alone decides what is sent again. The caller's thread
+polls, so that everything about a connection happens in that one thread.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+from typing import Any, Literal, final
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.access import Access
+from edge.errors import MienError
+from edge.outbox import Message
+
+Protocol = Literal["5", "3.1.1"]
+Fault = Literal["unreachable", "protocol", "hung-up", "credentials", "lost"]
+
+ANSWER_TIMEOUT_S = 10.0
+"""How long a broker may take to answer the first packet."""
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long the TCP connection, and then the TLS handshake, may take."""
+
+_MOST_IN_FLIGHT = 20
+"""Messages on their way without an acknowledgement; a broker of MQTT 5 may ask for fewer."""
+
+_VERSIONS: dict[Protocol, MQTTProtocolVersion] = {
+    "5": MQTTProtocolVersion.MQTTv5,
+    "3.1.1": MQTTProtocolVersion.MQTTv311,
+}
+# Reason codes of MQTT 5, section 2.4; paho translates the return codes of 3.1.1 into them.
+_BAD_PROTOCOL = {0x81, 0x82, 0x84}
+_BAD_CREDENTIALS = {0x86, 0x87, 0x8C}
+
+_UNREADABLE = (OSError, ValueError, LookupError, AssertionError, struct.error)
+"""What paho raises while it decodes a packet that is none, by version: 2.2 catches them itself."""
+
+
+class LinkError(MienError):
+    """A connection could not be made, was refused, or is lost.
+
+    `fault` says what kind it is: `unreachable` (network, name, certificate), `protocol` (the
+    broker refuses the MQTT version), `hung-up` (it does so without a word, or is just going
+    down), `credentials`, or `lost`.
+    """
+
+    def __init__(self, text: str, fault: Fault) -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The broker has taken a message, or refused it for the reason `refusal`.
+
+    `number` is what `publish` was given.
+    """
+
+    number: int | None
+    refusal: str | None
+
+
+@final
+class Bell:
+    """Wakes a thread that polls a connection. Any thread may ring."""
+
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+
+    def ring(self) -> None:
+        """Let `poll` return at once, now or the next time."""
+        try:
+            self._far.send(b"!")
+        except OSError:
+            return  # full: it is ringing already; or closed: nobody listens
+
+    def hush(self) -> None:
+        """Forget what rang."""
+        try:
+            self._near.recv(4096)
+        except BlockingIOError:
+            return
+
+    def fileno(self) -> int:
+        """Return what `select` waits for."""
+        return self._near.fileno()
+
+    def close(self) -> None:
+        """Release the sockets."""
+        self._near.close()
+        self._far.close()
+
+
+@final
+class Connection:
+    """A connection and its messages in flight; all of them are sent with QoS 1.
+
+    A context manager, which closes the socket. For one thread.
+
+    Parameters
+    ----------
+    access
+        Where the broker is and who connects.
+    protocol
+        The MQTT version.
+    will
+        What the broker publishes when the connection ends otherwise than by `disconnect`.
+    timeout_s
+        How long connecting may take, name resolution not counted.
+
+    Raises
+    ------
+    LinkError
+        The broker cannot be reached. Its answer is heard by `poll`.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        protocol: Protocol,
+        will: Message,
+        *,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        self.protocol: Protocol = protocol
+        self._answer: tuple[ReasonCode, Properties | None] | None = None
+        self._goodbye: ReasonCode | None = None
+        self._leaving = False
+        self._numbers: dict[int, int | None] = {}
+        self._acknowledged: deque[Acknowledged] = deque()
+        self._received: deque[MQTTMessage] = deque()
+        self._most = _MOST_IN_FLIGHT
+        self._client = self._made(access, will, timeout_s)
+        try:
+            self._client.connect(access.broker.host, access.broker.port, access.keepalive_s)
+        except OSError as exc:
+            raise LinkError(_said(exc), "unreachable") from exc
+        self._answer_by_s = monotonic() + ANSWER_TIMEOUT_S
+
+    def __enter__(self) -> Connection:
+        """Return the connection."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the socket. Without `disconnect` before, the broker publishes the will."""
+        open_socket = self._client.socket()
+        if open_socket is not None:
+            open_socket.close()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the broker has let us in."""
+        return self._answer is not None and not self._answer[0].is_failure
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are published and not acknowledged."""
+        return len(self._numbers)
+
+    @property
+    def room(self) -> int:
+        """How many messages may be published now.
+
+        None while the socket does not take what was written, so that a broker that hangs does
+        not fill our memory.
+        """
+        return 0 if self._client.want_write() else max(self._most - len(self._numbers), 0)
+
+    def publish(self, message: Message, number: int | None = None) -> None:
+        """Send a message with QoS 1; `number` comes back with its acknowledgement.
+
+        Raises
+        ------
+        LinkError
+            The connection is lost.
+        """
+        properties = self._properties(message, PacketTypes.PUBLISH)
+        info = self._client.publish(
+            message.topic, message.payload, qos=1, retain=message.retain, properties=properties
+        )
+        self._check(info.rc)
+        self._numbers[info.mid] = number
+
+    def subscribe(self, *topics: str) -> None:
+        """Ask for messages on `topics`; those that are refused just never come."""
+        self._check(self._client.subscribe([(topic, 0) for topic in topics])[0])
+
+    def unsubscribe(self, *topics: str) -> None:
+        """Ask for no more messages on `topics`."""
+        self._check(self._client.unsubscribe(list(topics))[0])
+
+    def poll(self, timeout_s: float, bell: Bell) -> None:
+        """Read and write what there is, waiting for it or for the bell.
+
+        Raises
+        ------
+        LinkError
+            The broker refuses us, does not answer, or the connection is lost.
+        """
+        sock = self._socket()
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            timeout_s = 0.0  # it has been read and decrypted: select would not see it
+        writing = [sock] if self._client.want_write() else []
+        readable, writable, _ = select.select([sock, bell], writing, [], timeout_s)
+        if bell in readable:
+            bell.hush()
+        if sock in readable or timeout_s == 0.0:
+            self._read()
+        if writable and self._client.socket() is not None:
+            self._client.loop_write()
+        self._check(self._client.loop_misc())
+        if self._answer is None and monotonic() > self._answer_by_s:
+            raise LinkError("it takes the connection and does not answer", "lost")
+
+    def acknowledged(self) -> list[Acknowledged]:
+        """Return what was acknowledged since the last call."""
+        found = list(self._acknowledged)
+        self._acknowledged.clear()
+        return found
+
+    def received(self) -> list[MQTTMessage]:
+        """Return what was received since the last call."""
+        found = list(self._received)
+        self._received.clear()
+        return found
+
+    def disconnect(self) -> None:
+        """Take leave, so that the broker does not publish the will."""
+        self._leaving = True
+        self._client.disconnect()
+
+    @property
+    def left(self) -> bool:
+        """Whether our leave has been written, or the connection is gone anyway."""
+        return self._client.socket() is None
+
+    def _made(self, access: Access, will: Message, timeout_s: float) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=access.client_id,
+            protocol=_VERSIONS[self.protocol],
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = timeout_s
+        client.max_inflight_messages_set(_MOST_IN_FLIGHT)
+        if access.username is not None:
+            client.username_pw_set(access.username, access.password)
+        if access.tls is not None:
+            client.tls_set_context(access.tls)
+        properties = self._properties(will, PacketTypes.WILLMESSAGE)
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
+        # Only note what happens: paho calls these in the midst of its own work.
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def _properties(self, message: Message, kind: int) -> Properties | None:
+        if self.protocol != "5":
+            return None
+        properties = Properties(kind)
+        if message.schema is not None:
+            properties.ContentType = "application/json"
+            properties.UserProperty = ("schema", message.schema)
+        if message.expiry_s is not None:
+            properties.MessageExpiryInterval = message.expiry_s
+        return properties
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except _UNREADABLE as exc:
+            raise LinkError("it sends something that is not MQTT", "lost") from exc
+        if self._answer is not None and self._answer[0].is_failure:
+            raise self._refused(self._answer[0])
+
+    def _socket(self) -> Any:  # noqa: ANN401  # paho's type is what select takes
+        sock = self._client.socket()
+        if sock is None:
+            raise self._gone()
+        return sock
+
+    def _check(self, code: MQTTErrorCode) -> None:
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
+            raise self._gone()
+
+    def _gone(self) -> LinkError:
+        if self._answer is None:
+            return LinkError("it hangs up instead of answering", "hung-up")
+        if self._leaving or self._goodbye is None or not self._goodbye.is_failure:
+            return LinkError("the connection is closed", "lost")
+        return LinkError(f"the connection is lost ({self._goodbye})", "lost")
+
+    def _refused(self, reason: ReasonCode) -> LinkError:
+        if reason.value in _BAD_PROTOCOL:
+            return LinkError(f"it refuses MQTT {self.protocol} ({reason})", "protocol")
+        if reason.value in _BAD_CREDENTIALS:
+            return LinkError(
+                f"it refuses us ({reason}): set [mqtt] username and password_file", "credentials"
+            )
+        return LinkError(f"it refuses the connection ({reason})", "unreachable")
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        self._answer = (reason, properties)
+        most = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
+        self._most = min(most, _MOST_IN_FLIGHT)
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._goodbye = reason
+
+    def _on_publish(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        _properties: Properties,
+    ) -> None:
+        refusal = str(reason) if reason.is_failure else None
+        self._acknowledged.append(Acknowledged(self._numbers.pop(mid, None), refusal))
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._received.append(message)
+
+
+def _said(error: OSError) -> str:
+    """Return what an error of the network says, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason or error}"
+    return error.strerror or str(error) or type(error).__name__

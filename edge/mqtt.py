@@ -1,0 +1,386 @@
+"""Publishes what is seen and how the device is doing.
+
+Callers only leave things here: events in the outbox, everything else on a board where the newest
+of each topic wins. One thread connects, publishes and waits, so that no network is ever between
+the pipeline and its next frame. An event leaves the outbox when the broker acknowledges it; after
+a reconnect the rest is sent again, in order (at least once: subscribers deduplicate on `id`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import final
+
+import msgspec
+
+from edge import clock, payloads
+from edge.access import Access, read_access
+from edge.backoff import Backoff
+from edge.config import Mqtt
+from edge.connection import CONNECT_TIMEOUT_S, Bell, Connection, LinkError, Protocol
+from edge.datatypes import Event
+from edge.errors import ConfigError
+from edge.outbox import Board, MemoryOutbox, Message, Outbox
+from edge.payloads import CameraState, CameraStatus, Health, Info
+
+_log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long `close` takes at most to hand over what is left and to say goodbye."""
+
+SWEEP_S = 2.0
+"""How long to listen for what earlier configurations left behind."""
+
+_STEADY_S = 10.0
+"""A connection that lasted this long was a good one: the next wait is short again."""
+
+_TURN_S = 1.0
+"""How often the thread looks at its clocks while nothing happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How it stands with the broker.
+
+    `protocol` is the MQTT version, None before the first connection. `depth` events wait,
+    `dropped` were given up for lack of room, `refused` were not taken by the broker. `trouble`
+    says why there is no connection; None while there is one.
+    """
+
+    connected: bool
+    protocol: Protocol | None
+    depth: int
+    dropped: int
+    refused: int
+    trouble: str | None
+
+
+@final
+class Publisher:
+    """A sink for events that also publishes how the device and its cameras are.
+
+    Nothing is connected before `start`; what is published before it is sent with the birth.
+
+    Parameters
+    ----------
+    settings
+        The broker, and who we are to it.
+    device_id
+        Below `settings.prefix`, the first level of every topic.
+    cameras
+        Their names. What the broker retains for any other camera of this device is cleared.
+    outbox
+        Where events wait; in memory unless given.
+    backoff
+        How long to wait between attempts to connect.
+
+    Raises
+    ------
+    ConfigError
+        A file that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Mqtt,
+        device_id: str,
+        cameras: Sequence[str],
+        *,
+        outbox: Outbox | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._settings = settings
+        self._device_id = device_id
+        self._cameras = tuple(cameras)
+        self._base = f"{settings.prefix}/{device_id}"
+        self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
+        self._access: Access | None = read_access(settings, device_id)
+        self._broker = self._access.broker
+        self._board = Board()
+        self._bell = Bell()
+        self._closing = threading.Event()
+        self._close_by_s = float("inf")
+        self._dialogue = _Dialogue(str(self._broker), backoff or Backoff())
+        self._connected = False
+        self._refused = 0
+        self._backlog = 0
+        self._sweep_until_s: float | None = None
+        self._swept = False
+        self._defect: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._reset()
+
+    def start(self) -> None:
+        """Connect, and stay connected, in the background."""
+        self._thread.start()
+
+    def send(self, event: Event) -> None:
+        """Take one event; returns at once.
+
+        Raises
+        ------
+        Exception
+            A defect of the publishing thread, raised here so that it is not lost there.
+        """
+        if self._defect is not None:
+            raise self._defect
+        self._outbox.append(event)
+        self._bell.ring()
+
+    def info(self, info: Info) -> None:
+        """Publish what runs here."""
+        self._retain("info", info)
+
+    def health(self, health: Health) -> None:
+        """Publish a health report."""
+        self._retain("health", health)
+
+    def status(self, status: CameraStatus) -> None:
+        """Publish whether a camera gives pictures."""
+        self._retain(f"camera/{status.camera}/status", status)
+
+    def state(self, state: CameraState) -> None:
+        """Publish who is in view of a camera."""
+        self._retain(f"camera/{state.camera}/state", state)
+
+    def link(self) -> Link:
+        """Return how it stands with the broker."""
+        return Link(
+            connected=self._connected,
+            protocol=self._dialogue.settled,
+            depth=self._outbox.depth,
+            dropped=self._outbox.dropped,
+            refused=self._refused,
+            trouble=None if self._connected else self._dialogue.trouble,
+        )
+
+    def close(self) -> None:
+        """Hand over what is left, as far as the broker takes it in time, and say `offline`."""
+        if self._closing.is_set():
+            return
+        self._close_by_s = monotonic() + CLOSE_TIMEOUT_S
+        self._closing.set()
+        self._bell.ring()
+        if self._thread.is_alive():
+            # A name that does not resolve cannot be interrupted; the process can still end.
+            self._thread.join(CLOSE_TIMEOUT_S + 0.5)
+        if self._outbox.depth:
+            _log.warning("mqtt: %d events were not delivered", self._outbox.depth)
+        if not self._thread.is_alive():
+            self._bell.close()
+            self._outbox.close()
+        if self._defect is not None:
+            raise self._defect
+
+    def _reset(self) -> None:
+        """Put in place of what an earlier process left what is true at the start."""
+        ts, synchronised = clock.utc(monotonic()), clock.synchronised()
+        for camera in self._cameras:
+            self.status(
+                CameraStatus(
+                    camera=camera,
+                    status="reconnecting",
+                    since=ts,
+                    clock_synced=synchronised,
+                    reason="starting",
+                )
+            )
+            self.state(payloads.state(camera, ts=ts, clock_synced=synchronised))
+
+    def _retain(self, name: str, payload: Info | Health | CameraStatus | CameraState) -> None:
+        body = msgspec.json.encode(payload)
+        self._board.put(Message(f"{self._base}/{name}", body, retain=True, schema=payload.schema))
+        self._bell.ring()
+
+    def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except Exception as exc:  # noqa: BLE001  # handed over whole: `send` and `close` raise it
+            self._defect = exc
+
+    def _keep_connected(self) -> None:
+        while True:
+            last = self._closing.is_set()
+            try:
+                with self._connect() as connection:
+                    self._serve(connection)
+                return
+            except LinkError as exc:
+                self._connected = False
+                wait_s = self._dialogue.failed(exc)
+            if wait_s is None:
+                continue
+            if last:
+                return
+            # Woken by `close`, one attempt remains: the broker may be back.
+            self._closing.wait(wait_s)
+
+    def _connect(self) -> Connection:
+        access, self._access = self._access, None
+        if access is None:
+            try:
+                access = read_access(self._settings, self._device_id)
+            except ConfigError as exc:
+                raise LinkError(str(exc), "credentials") from exc
+        left_s = self._close_by_s - monotonic()
+        if left_s <= 0.0:
+            raise LinkError("it is not there in time", "unreachable")
+        return Connection(
+            access,
+            self._dialogue.protocol,
+            self._availability(payloads.OFFLINE),
+            timeout_s=min(CONNECT_TIMEOUT_S, left_s),
+        )
+
+    def _serve(self, connection: Connection) -> None:
+        """Publish over a connection until it fails or the publisher is closed."""
+        while not connection.accepted:
+            self._poll(connection)
+            if monotonic() > self._close_by_s:
+                raise LinkError("it does not answer in time", "lost")
+        self._begin(connection)
+        while not self._finished(connection):
+            self._hand_over(connection)
+            self._poll(connection)
+            self._settle(connection)
+            self._sweep(connection)
+        self._leave(connection)
+
+    def _poll(self, connection: Connection) -> None:
+        connection.poll(0.05 if self._closing.is_set() else _TURN_S, self._bell)
+
+    def _begin(self, connection: Connection) -> None:
+        """Say that we are here, and begin again with all that was not acknowledged."""
+        self._outbox.release()
+        self._backlog = self._outbox.last
+        self._board.turn_all()
+        connection.publish(self._availability(payloads.ONLINE))
+        if not self._swept:
+            connection.subscribe(*self._left_behind())
+            self._sweep_until_s = monotonic() + SWEEP_S
+        self._dialogue.succeeded(self._outbox.dropped)
+        self._connected = True
+
+    def _hand_over(self, connection: Connection) -> None:
+        """Give the connection what it has room for: the board first, then the oldest events."""
+        while connection.room and (message := self._board.take()) is not None:
+            connection.publish(message)
+        for held in self._outbox.take(connection.room):
+            event = held.event
+            if held.number <= self._backlog:
+                event = replace(event, replayed=True)
+            message = Message(
+                f"{self._base}/camera/{event.camera}/event",
+                msgspec.json.encode(event),
+                schema=event.schema,
+                expiry_s=self._settings.event_expiry_s,
+            )
+            connection.publish(message, held.number)
+
+    def _settle(self, connection: Connection) -> None:
+        for acknowledged in connection.acknowledged():
+            if acknowledged.number is not None:
+                self._outbox.acknowledge(acknowledged.number)
+                self._refused += acknowledged.refusal is not None
+            self._dialogue.answered(acknowledged.refusal)
+
+    def _sweep(self, connection: Connection) -> None:
+        """Clear what the broker retains for cameras that are no longer configured."""
+        for message in connection.received():
+            camera = message.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
+            if message.retain and message.payload and camera not in self._cameras:
+                self._board.put(Message(message.topic, b"", retain=True))
+        if self._sweep_until_s is not None and monotonic() > self._sweep_until_s:
+            self._sweep_until_s, self._swept = None, True
+            connection.unsubscribe(*self._left_behind())
+
+    def _availability(self, payload: bytes) -> Message:
+        return Message(f"{self._base}/availability", payload, retain=True)
+
+    def _left_behind(self) -> tuple[str, ...]:
+        return tuple(f"{self._base}/camera/+/{name}" for name in ("status", "state"))
+
+    def _finished(self, connection: Connection) -> bool:
+        if not self._closing.is_set():
+            return False
+        nothing_left = not (self._outbox.depth or self._board.full or connection.in_flight)
+        # The last quarter belongs to the goodbye.
+        return nothing_left or monotonic() > self._close_by_s - CLOSE_TIMEOUT_S / 4
+
+    def _leave(self, connection: Connection) -> None:
+        self._connected = False
+        connection.publish(self._availability(payloads.OFFLINE))
+        while connection.in_flight and monotonic() < self._close_by_s:
+            self._poll(connection)
+            self._settle(connection)
+        connection.disconnect()
+        while not connection.left and monotonic() < self._close_by_s:
+            try:
+                self._poll(connection)
+            except LinkError:
+                return  # which is what we asked for
+
+
+@final
+class _Dialogue:
+    """What was learnt of the broker, when to try again, and what of it is worth a log line.
+
+    Each trouble is said once an outage, however often it recurs.
+    """
+
+    def __init__(self, broker: str, backoff: Backoff) -> None:
+        self._broker = broker
+        self._backoff = backoff
+        self._said: set[str] = set()
+        self._dropped = 0
+        self._refusing = False
+        self._since_s: float | None = None
+        self.protocol: Protocol = "5"
+        self.settled: Protocol | None = None
+        self.trouble: str | None = None
+
+    def failed(self, error: LinkError) -> float | None:
+        """Take in that a connection failed.
+
+        Returns
+        -------
+        float or None
+            The seconds to wait; None for trying the other protocol at once.
+        """
+        self.trouble = str(error)
+        since_s, self._since_s = self._since_s, None
+        if since_s is not None and monotonic() - since_s >= _STEADY_S:
+            self._backoff.reset()
+        unsettled = error.fault == "hung-up" and self.settled is None
+        if error.fault == "protocol" or unsettled:
+            self.protocol = "3.1.1" if self.protocol == "5" else "5"
+            if self.protocol == "3.1.1":
+                return None
+        refused = error.fault == "credentials"
+        if self.trouble not in self._said:
+            self._said.add(self.trouble)
+            level = logging.ERROR if refused else logging.WARNING
+            _log.log(level, "mqtt: %s: %s; trying again", self._broker, self.trouble)
+        return self._backoff.slow_s() if refused else self._backoff.next_s()
+
+    def succeeded(self, dropped: int) -> None:
+        """Take in that the broker let us in; `dropped` events were lost since the beginning."""
+        if self.settled != self.protocol or self._said:
+            why = "" if self.protocol == "5" else "; the broker takes no MQTT 5"
+            _log.info("mqtt: %s: connected with MQTT %s%s", self._broker, self.protocol, why)
+        if dropped > self._dropped:
+            lost = dropped - self._dropped
+            _log.warning("mqtt: %d events were dropped while the queue was full", lost)
+        self.settled, self.trouble, self._since_s = self.protocol, None, monotonic()
+        self._dropped = dropped
+        self._said.clear()
+
+    def answered(self, refusal: str | None) -> None:
+        """Take in that the broker took a message, or why it did not."""
+        if refusal is not None and not self._refusing:
+            _log.error("mqtt: %s: it refuses what is published: %s", self._broker, refusal)
+        self._refusing = refusal is not None

@@ -1,0 +1,108 @@
+"""An ordinary MQTT subscriber, as anyone would write one: what `mien watch` and `mien demo` use.
+
+It speaks 3.1.1, which every broker does, and knows nothing of Mien but the topic it was given.
+"""
+
+from __future__ import annotations
+
+import queue
+import ssl
+from collections.abc import Iterator
+from types import TracebackType
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.broker import Broker
+from edge.errors import MienError
+
+_CONNECT_TIMEOUT_S = 5.0
+_MOST_WAITING = 10_000
+
+
+class Subscriber:
+    """Messages of one topic filter, in the order they came. A context manager.
+
+    Parameters
+    ----------
+    broker
+        Where to connect; certificates are checked where it is `mqtts`.
+    topic
+        The topic filter.
+    username, password
+        Where the broker asks for them.
+
+    Raises
+    ------
+    MienError
+        The broker cannot be reached, or refuses the connection.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._messages: queue.Queue[MQTTMessage] = queue.Queue(_MOST_WAITING)
+        self._answers: queue.Queue[str] = queue.Queue()
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv311)
+        client.username_pw_set(username, password)
+        if broker.tls:
+            client.tls_set_context(ssl.create_default_context())
+        client.on_connect = self._connected
+        client.on_subscribe = lambda *_: self._answers.put("")
+        client.on_message = lambda _client, _data, message: self._messages.put(message)
+        self._client = client
+
+    def __enter__(self) -> Subscriber:
+        """Connect and subscribe; messages published from now on are not missed."""
+        try:
+            self._client.connect(self._broker.host, self._broker.port)
+        except OSError as exc:
+            raise MienError(
+                f"broker {self._broker}: cannot be reached ({exc}); start it, or name another "
+                "with --mqtt URL"
+            ) from exc
+        self._client.loop_start()
+        try:
+            refusal = self._answers.get(timeout=_CONNECT_TIMEOUT_S)
+        except queue.Empty:
+            refusal = "it did not answer"
+        if refusal:
+            self._client.loop_stop()
+            raise MienError(f"broker {self._broker}: refused the connection: {refusal}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def messages(self, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+        """Yield topics and payloads until none has come for `timeout_s` seconds."""
+        while True:
+            try:
+                message = self._messages.get(timeout=timeout_s)
+            except queue.Empty:
+                return
+            yield message.topic, bytes(message.payload)
+
+    def _connected(
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, *_: object
+    ) -> None:
+        if reason.is_failure:
+            self._answers.put(str(reason))
+        else:
+            # On every connection: a broker that was restarted has forgotten the subscription.
+            client.subscribe(self._topic, qos=1)
