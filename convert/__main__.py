@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--model", default="kalambate", help="which network (%(default)s)")
     _add_training(train, epochs=80)
     train.set_defaults(command=_train)
+
+    head = commands.add_parser("train-head", help="train the temporal head for it")
+    _add_folders(head)
+    _add_training(head, epochs=15)
+    head.set_defaults(command=_train_head)
     return parser
 
 
@@ -72,6 +77,15 @@ def _train(arguments: Arguments) -> int:
     record = train.train(arguments.run, data.load(arguments.data), settings)
     best = record.epochs[record.best_epoch - 1]
     print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")
+    return 0
+
+
+def _train_head(arguments: Arguments) -> int:
+    from convert import data, head, report  # noqa: PLC0415  # see _train
+
+    settings = head.HeadSettings(epochs=arguments.epochs, seed=arguments.seed)
+    _, compared = head.train_head(arguments.run, data.load(arguments.data), settings)
+    print(report.streams_table(compared))
     return 0
 
 

@@ -60,6 +60,25 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return sum(figures["seconds"] for figures in self.epochs)
 
 
+class StreamReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Head against frame model on composed streams of validation stills.
+
+    Accuracies and flips count only steps on which one still is shown alone. `coverage` holds
+    (threshold, share of steps answered, accuracy of those).
+    """
+
+    streams: int
+    steps: int
+    frame_accuracy: float
+    head_accuracy: float
+    frame_flips_a_minute: float
+    head_flips_a_minute: float
+    temperature: float
+    ece_before: float
+    ece: float
+    coverage: tuple[tuple[float, float, float], ...]
+
+
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 

@@ -25,6 +25,7 @@ class Arguments(argparse.Namespace):
     config: Path | None
     camera: Sequence[str] = ()
     bundle: str | None = None
+    mqtt: str | None = None
     no_mqtt: bool
     events: str | None
     verbose: bool
@@ -75,13 +76,25 @@ def _parser() -> argparse.ArgumentParser:
         help="clip:PATH[?pace=fast]; may be repeated; replaces the configuration's cameras",
     )
     run.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
-    run.add_argument(
+    broker = run.add_mutually_exclusive_group()
+    broker.add_argument("--mqtt", metavar="URL", help="the broker: mqtt[s]://HOST[:PORT]")
+    broker.add_argument(
         "--no-mqtt", action="store_true", help="publish nothing; only --events is written"
     )
     run.add_argument(
         "--events", metavar="PATH|-", help="write each event as a line of JSON to a file or stdout"
     )
     run.set_defaults(command=_run)
+
+    demo = commands.add_parser(
+        "demo", help="see it all work here, without hardware: broker, clip, daemon, subscriber"
+    )
+    demo.set_defaults(command=_demo)
+
+    watch = commands.add_parser("watch", help="show what every device on a broker sees, live")
+    _add_config(watch)
+    watch.add_argument("--mqtt", metavar="URL", help="the broker: mqtt[s]://HOST[:PORT]")
+    watch.set_defaults(command=_watch)
 
     aim = commands.add_parser("aim", help="show where faces are and what they need, no pixels")
     _add_config(aim)
@@ -136,13 +149,27 @@ def _settings(arguments: Arguments) -> Settings:
         settings = config.with_cameras(settings, list(arguments.camera))
     if arguments.bundle:
         settings = config.with_bundle(settings, arguments.bundle)
+    if arguments.mqtt:
+        settings = config.with_broker(settings, arguments.mqtt)
     return settings
 
 
 def _run(arguments: Arguments) -> int:
     from edge import daemon  # noqa: PLC0415  # --help must not wait for OpenCV
 
-    return daemon.run(_settings(arguments), events=arguments.events)
+    return daemon.run(_settings(arguments), events=arguments.events, publish=not arguments.no_mqtt)
+
+
+def _demo(_arguments: Arguments) -> int:
+    from edge import demo  # noqa: PLC0415  # see _run
+
+    return demo.run()
+
+
+def _watch(arguments: Arguments) -> int:
+    from edge import watch  # noqa: PLC0415  # see _run
+
+    return watch.run(_settings(arguments).mqtt)
 
 
 def _aim(arguments: Arguments) -> int:

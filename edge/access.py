@@ -45,6 +45,17 @@ def read_access(settings: Mqtt, device_id: str) -> Access:
     )
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """One that does not stay open when the handshake fails; paho would forget it so."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # ssl's signature
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def _context(settings: Mqtt) -> ssl.SSLContext:
     """Return a context that checks the broker's certificate and host name; there is no other."""
     for name in ("ca_file", "cert_file", "key_file"):
@@ -57,6 +68,7 @@ def _context(settings: Mqtt) -> ssl.SSLContext:
         raise ConfigError(
             f"mqtt.ca_file: {settings.ca_file}: holds no PEM certificate of an authority"
         ) from exc
+    context.sslsocket_class = _TlsSocket
     if settings.cert_file is not None:
         try:
             # A key that is encrypted must not make a daemon ask at a terminal.

@@ -27,7 +27,7 @@ from typing import final
 from edge.cameras import open_camera
 from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame
-from edge.imaging import arrange
+from edge.imaging import arrange, thinned
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +136,11 @@ class Mailbox:
         return True
 
 
+def prepared(frame: Frame, settings: CameraSettings) -> Frame:
+    """Turn, mirror and cut a frame as its camera's settings say, and thin out its colour."""
+    return thinned(arrange(frame, settings.rotate, settings.flip, settings.region))
+
+
 class Capture:
     """Reads one camera in a thread of its own.
 
@@ -242,13 +247,13 @@ class Capture:
 
     def _read_all(self) -> None:
         settings = self._settings
-        camera = open_camera(settings.uri)
+        camera = open_camera(settings)
         try:
             _log.info("camera %s: open", self.name)
             put = self._mailbox.put_waiting if camera.lossless else self._mailbox.put
             while not self._mailbox.closed and (frame := camera.read()) is not None:
                 self._frames += 1
-                if not put(arrange(frame, settings.rotate, settings.flip, settings.region)):
+                if not put(prepared(frame, settings)):
                     break
             _log.info("camera %s: %d frames read", self.name, self._frames)
         finally:

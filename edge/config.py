@@ -88,7 +88,7 @@ class V4l2(_Settings, frozen=True):
 
     width: Pixels = 640
     height: Pixels = 480
-    fps: FramesPerSecond = 30.0
+    fps: Annotated[int, msgspec.Meta(ge=1, le=240)] = 30
     format: Annotated[str, msgspec.Meta(pattern="^[A-Z0-9]{4}$")] | None = None
     buffers: Annotated[int, msgspec.Meta(ge=2, le=10)] = 4
     mains_hz: MainsFrequency | None = None
@@ -349,7 +349,7 @@ def _lines(heading: str, path: str, table: Mapping[str, Any]) -> list[str]:
         inner = f"{path}.{key}" if path else key
         if isinstance(value, dict):
             below += _lines(f"[{inner}]", inner, value)
-        elif isinstance(value, tuple | list) and value and isinstance(value[0], dict):
+        elif isinstance(value, tuple | list) and all(isinstance(each, dict) for each in value):
             below += [line for each in value for line in _lines(f"[[{inner}]]", inner, each)]
         elif value is not None:
             lines.append(_entry(key, value))

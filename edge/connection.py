@@ -82,8 +82,8 @@ class Bell:
 
     def __init__(self) -> None:
         self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
+        self._near.settimeout(0.0)
+        self._far.settimeout(0.0)
 
     def ring(self) -> None:
         """Let `poll` return at once, now or the next time."""
@@ -143,7 +143,6 @@ class Connection:
         self.protocol: Protocol = protocol
         self._answer: tuple[ReasonCode, Properties | None] | None = None
         self._goodbye: ReasonCode | None = None
-        self._leaving = False
         self._numbers: dict[int, int | None] = {}
         self._acknowledged: deque[Acknowledged] = deque()
         self._received: deque[MQTTMessage] = deque()
@@ -247,15 +246,16 @@ class Connection:
         self._received.clear()
         return found
 
-    def disconnect(self) -> None:
-        """Take leave, so that the broker does not publish the will."""
-        self._leaving = True
-        self._client.disconnect()
+    def disconnect(self, timeout_s: float) -> None:
+        """Take leave, so that the broker does not publish the will.
 
-    @property
-    def left(self) -> bool:
-        """Whether our leave has been written, or the connection is gone anyway."""
-        return self._client.socket() is None
+        Waits `timeout_s` at most for a broker that reads slowly.
+        """
+        by_s = monotonic() + timeout_s
+        self._client.disconnect()
+        while (sock := self._client.socket()) is not None and monotonic() < by_s:
+            select.select([], [sock], [], max(by_s - monotonic(), 0.0))
+            self._client.loop_write()
 
     def _made(self, access: Access, will: Message, timeout_s: float) -> Client:
         client = Client(
@@ -282,7 +282,7 @@ class Connection:
     def _properties(self, message: Message, kind: int) -> Properties | None:
         if self.protocol != "5":
             return None
-        properties = Properties(kind)
+        properties = Properties(kind)  # type: ignore[no-untyped-call]  # paho's omission
         if message.schema is not None:
             properties.ContentType = "application/json"
             properties.UserProperty = ("schema", message.schema)
@@ -311,7 +311,7 @@ class Connection:
     def _gone(self) -> LinkError:
         if self._answer is None:
             return LinkError("it hangs up instead of answering", "hung-up")
-        if self._leaving or self._goodbye is None or not self._goodbye.is_failure:
+        if self._goodbye is None or not self._goodbye.is_failure:
             return LinkError("the connection is closed", "lost")
         return LinkError(f"the connection is lost ({self._goodbye})", "lost")
 

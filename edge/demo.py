@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from edge import daemon
 from edge.broker import Broker
-from edge.config import Camera, Mqtt, Settings
+from edge.config import Camera, Events, Mqtt, Settings
 from edge.errors import MienError
 from edge.subscriber import Subscriber
 from edge.watch import Fleet, line
@@ -45,9 +45,11 @@ def run(stream: TextIO | None = None) -> int:
             device_id="demo",
             camera=(Camera(uri=f"clip:{SAMPLE}", name="sample"),),
             mqtt=Mqtt(url=f"mqtt://{broker}"),
+            # Often enough that a stranger sees something happen.
+            events=Events(heartbeat_s=0.5),
         )
         _say(stream, f"a broker on {broker}; a subscriber to mien/demo/# hears:")
-        with Subscriber(broker, "mien/demo/#") as subscriber:
+        with Subscriber(settings.mqtt, "mien/demo/#") as subscriber:
             printer = threading.Thread(target=_print, args=(subscriber, stream), daemon=True)
             printer.start()
             code = daemon.run(settings)

@@ -14,7 +14,7 @@ import numpy as np
 from edge.bundle import Anchors, Bundle, DetectorManifest
 from edge.datatypes import Box, Detection, Float32Array, Frame, Keypoints, Point, UInt8Array
 from edge.imaging import Letterbox, letterbox
-from edge.runtime import Library, Model, look_up, pixel_table
+from edge.runtime import Library, Model, pixel_reader
 
 
 class Detector:
@@ -33,7 +33,9 @@ class Detector:
             bundle.read(manifest.frame), manifest.frame, threads=threads, library=library
         )
         self._size = manifest.input.size
-        self._table = pixel_table(manifest.input.mean, manifest.input.std, manifest.frame.inputs[0])
+        self._read_pixels = pixel_reader(
+            manifest.input.mean, manifest.input.std, manifest.frame.inputs[0]
+        )
         self._centres = anchor_centres(manifest.anchors)
         self._scale = manifest.anchors.scale
         threshold = manifest.thresholds.score if score is None else score
@@ -57,7 +59,7 @@ class Detector:
     def prepare(self, colour: UInt8Array) -> tuple[Float32Array, Letterbox]:
         """Return the network's input, [1, size, size, 3], and the way back to the frame."""
         square, where = letterbox(colour, self._size)
-        return look_up(self._table, square)[None], where
+        return self._read_pixels(square)[None], where
 
     def decode(self, raw: Float32Array, logits: Float32Array, where: Letterbox) -> list[Detection]:
         """Turn the network's outputs into faces.
@@ -74,13 +76,12 @@ class Detector:
         chosen = np.flatnonzero(logits >= self._least_logit)
         if not chosen.size:
             return []
-        centres = self._centres[chosen]
-        values = raw[chosen] / self._scale
         scores = 1.0 / (1.0 + np.exp(-logits[chosen].astype(np.float64)))
-        points = values.reshape(len(chosen), -1, 2).astype(np.float64)
-        size = points[:, 1].copy()
-        points += centres[:, None, :]
-        points[:, 1] = size
+        points = raw[chosen].reshape(-1, 8, 2).astype(np.float64) / self._scale
+        centres = self._centres[chosen]
+        points[:, 0] += centres
+        # The second pair is a size, which has no place.
+        points[:, 2:] += centres[:, None]
         blended = blend(points, scores, self._overlap)
         return [_detection(face, score, where) for face, score in blended]
 
@@ -115,32 +116,40 @@ def blend(faces: np.ndarray, scores: np.ndarray, overlap: float) -> list[tuple[n
     """
     order = np.argsort(-scores, kind="stable")
     faces, scores = faces[order], scores[order]
-    low = faces[:, 0] - faces[:, 1] / 2
-    high = faces[:, 0] + faces[:, 1] / 2
-    area = np.prod(np.maximum(faces[:, 1], 0), axis=1)
-    left = np.ones(len(faces), dtype=bool)
+    flat = faces.reshape(-1, 2 * (2 + len(Keypoints._fields)))
+    half = faces[:, 1] / 2
+    low, high = faces[:, 0] - half, faces[:, 0] + half
+    area = faces[:, 1, 0] * faces[:, 1, 1]
     found = []
-    for best in range(len(faces)):
-        if not left[best]:
-            continue
-        both = np.maximum(np.minimum(high, high[best]) - np.maximum(low, low[best]), 0).prod(axis=1)
-        union = area + area[best] - both
-        same = left & (both > overlap * union)
-        same[best] = True
-        weights = scores[same]
-        mean = np.tensordot(weights, faces[same], axes=1) / weights.sum()
-        found.append((mean, float(scores[best])))
-        left &= ~same
+    left = np.arange(len(faces))
+    while left.size:
+        best = left[0]
+        edges = np.minimum(high[left], high[best]) - np.maximum(low[left], low[best])
+        np.maximum(edges, 0, out=edges)
+        both = edges[:, 0] * edges[:, 1]
+        same = both > overlap * (area[left] + area[best] - both)
+        # A box without an area overlaps nothing, itself included.
+        same[0] = True
+        group = left[same]
+        weights = scores[group]
+        mean = weights @ flat[group] / weights.sum()
+        found.append((mean.reshape(-1, 2), float(scores[best])))
+        left = left[~same]
     return found
 
 
 def _detection(face: np.ndarray, score: float, where: Letterbox) -> Detection:
-    scale = np.array([where.scale_x, where.scale_y])
-    points = face * scale
-    points[[0, 2, 3, 4, 5, 6, 7]] -= np.array([where.offset_x, where.offset_y])
-    (cx, cy), (width, height) = points[0].tolist(), points[1].tolist()
-    keypoints = Keypoints(*(Point(x, y) for x, y in points[2:].tolist()))
-    return Detection(Box(cx - width / 2, cy - height / 2, width, height), keypoints, score)
+    (cx, cy), (width, height), *points = face.tolist()
+    scale_x, scale_y = where.scale_x, where.scale_y
+    offset_x, offset_y = where.offset_x, where.offset_y
+    width, height = width * scale_x, height * scale_y
+    box = Box(
+        cx * scale_x - offset_x - width / 2, cy * scale_y - offset_y - height / 2, width, height
+    )
+    keypoints = Keypoints(
+        *(Point(x * scale_x - offset_x, y * scale_y - offset_y) for x, y in points)
+    )
+    return Detection(box, keypoints, score)
 
 
 def _logit(share: float) -> float:

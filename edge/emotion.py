@@ -83,10 +83,8 @@ class EmotionModel:
 
     def estimate(self, logits: Float32Array) -> Estimate:
         """Turn logits, [labels], into calibrated probabilities and an answer."""
-        probabilities = softmax(logits, self._temperature)
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        emotion = self._labels[best] if confidence >= self._abstain_below else UNSURE
-        return Estimate(
-            self._labels, tuple(float(each) for each in probabilities), emotion, confidence
-        )
+        probabilities = tuple(softmax(logits, self._temperature).tolist())
+        confidence = max(probabilities)
+        best = self._labels[probabilities.index(confidence)]
+        emotion = best if confidence >= self._abstain_below else UNSURE
+        return Estimate(self._labels, probabilities, emotion, confidence)

@@ -7,7 +7,9 @@ percentile is never off by more than `ERROR`. A report covers the time since the
 
 from __future__ import annotations
 
+import bisect
 import importlib.metadata
+import itertools
 import math
 import os
 import platform
@@ -61,12 +63,8 @@ class Histogram:
         if not self._total:
             raise ValueError("an empty histogram has no quantiles")
         rank = max(1, math.ceil(share * self._total))
-        seen = 0
-        for index, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                break
-        middle_s = _SHORTEST_S * 2.0 ** (index / _STEPS_PER_OCTAVE)
+        index = bisect.bisect_left(list(itertools.accumulate(self._counts)), rank)
+        middle_s: float = _SHORTEST_S * 2.0 ** (index / _STEPS_PER_OCTAVE)
         return min(max(middle_s, self._least_s), self._most_s)
 
     def percentiles(self) -> Percentiles:
@@ -152,13 +150,19 @@ def _line(file: Path) -> str:
 
 def versions(libraries: Iterable[str]) -> dict[str, str]:
     """Return the versions of mien, python and those of `libraries` that are installed."""
-    found = {"mien": __version__, "python": platform.python_version()}
-    for name in libraries:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {name: _version(name) for name in libraries}
+    return {
+        "mien": __version__,
+        "python": platform.python_version(),
+        **{name: version for name, version in installed.items() if version is not None},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

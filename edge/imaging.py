@@ -6,6 +6,7 @@ here, so that training (`convert`) and serving (`edge`) cannot differ by a resam
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,49 @@ class Letterbox:
 def luma_of(bgr: UInt8Array) -> UInt8Array:
     """BT.601 luma, [height, width], of a BGR picture, [height, width, 3]."""
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def yuv420_planes(
+    buffer: UInt8Array, width: int, height: int
+) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
+    """Find the planes in a buffer of planar YUV 4:2:0 (I420), without copying them.
+
+    Parameters
+    ----------
+    buffer
+        uint8, [height * 3 / 2, stride]: rows of Y, then all of U, then all of V, two rows of
+        which lie side by side in one row of the array. `stride` may exceed `width`: hardware
+        pads its rows.
+    width, height
+        Of the picture; both even.
+
+    Returns
+    -------
+    uint8 arrays
+        Y, [height, width], then U and V, [height / 2, width / 2]; views into `buffer`.
+    """
+    stride = buffer.shape[1]
+    chroma = buffer[height:].reshape(2, height // 2, stride // 2)[:, :, : width // 2]
+    return buffer[:height, :width], chroma[0], chroma[1]
+
+
+def bgr_of_chroma(luma: UInt8Array, u: UInt8Array, v: UInt8Array) -> UInt8Array:
+    """Make a BGR picture at the resolution of the chroma planes.
+
+    Parameters
+    ----------
+    luma
+        uint8, [height, width].
+    u, v
+        uint8, [height / 2, width / 2]: Cb and Cr of full-range BT.601.
+
+    Returns
+    -------
+    uint8 array, [height / 2, width / 2, 3]
+        BGR; each pixel's luma is the mean of the four that share its chroma.
+    """
+    small = cv2.resize(luma, (u.shape[1], u.shape[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(cv2.merge([small, v, u]), cv2.COLOR_YCrCb2BGR), dtype=np.uint8)
 
 
 def orient(bgr: UInt8Array, rotate: Rotation, flip: Flip) -> UInt8Array:
@@ -101,6 +145,34 @@ def arrange(
     )
 
 
+def thinned(frame: Frame) -> Frame:
+    """Halve a frame's colour until its longer side is below 512 pixels.
+
+    The face detectors look at 128 or 192 pixels. A camera that gives YUV has coarse colour
+    anyway; for one that gives BGR this is done in its own thread, off the pipeline's.
+    """
+    colour = frame.colour
+    while max(colour.shape[:2]) >= _MOST_COLOUR:
+        colour = halved(colour)
+    return frame if colour is frame.colour else replace(frame, colour=colour)
+
+
+_MOST_COLOUR = 512
+
+
+def halved(picture: UInt8Array) -> UInt8Array:
+    """Average each two by two pixels of a picture; an odd last row or column is left out.
+
+    It is the cheapest averaging OpenCV has: averaging 640x480 down to 128x96 at once
+    (INTER_AREA) takes five times as long as halving and interpolating.
+    """
+    height, width = (max(1, length // 2) for length in picture.shape[:2])
+    even = picture[: height * 2, : width * 2]
+    return np.asarray(
+        cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
+
+
 def letterbox(bgr: UInt8Array, size: int) -> tuple[UInt8Array, Letterbox]:
     """Fit a BGR picture into a black RGB square, keeping its proportions.
 
@@ -116,16 +188,23 @@ def letterbox(bgr: UInt8Array, size: int) -> tuple[UInt8Array, Letterbox]:
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (size - w) // 2, (size - h) // 2
     square = np.zeros((size, size, 3), np.uint8)
-    small = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    while size <= _SPARSEST * max(bgr.shape[:2]) and min(bgr.shape[:2]) > 1:
+        bgr = halved(bgr)
+    small = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_LINEAR)
     cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=square[top : top + h, left : left + w])
     return square, Letterbox(size / w, size / h, left / w, top / h)
+
+
+_SPARSEST = 1 / 3
+"""Bilinear sampling looks at two pixels each way; further apart than three it would alias."""
 
 
 def warp_square(luma: UInt8Array, into_square: Float32Array, size: int) -> UInt8Array:
     """Resample the part of a picture that a similarity transform maps onto a square.
 
-    Where the picture is larger than the square it is sampled at a whole multiple of the
-    square's resolution and averaged down, so that fine detail cannot alias.
+    Where the picture is larger than the square it is halved to less than twice the size,
+    sampled at twice the square's resolution and averaged, so that fine detail cannot alias and
+    the cost hardly grows with the face.
 
     Parameters
     ----------
@@ -140,22 +219,66 @@ def warp_square(luma: UInt8Array, into_square: Float32Array, size: int) -> UInt8
     -------
     uint8 array, [size, size]; outside the picture its border is repeated.
     """
-    shrink = 1.0 / max(1e-6, float(np.hypot(into_square[0, 0], into_square[1, 0])))
-    times = int(np.clip(np.ceil(shrink), 1, _MOST_SAMPLES))
+    shrink = 1.0 / max(1e-6, math.hypot(into_square[0, 0], into_square[1, 0]))
+    part, moved = _shrunk(luma, into_square, size, max(0, math.floor(math.log2(shrink))))
+    times = 2 if shrink > 1 else 1
     # Pixel centres lie at half-integers: enlarge about the corner, not about pixel (0, 0).
-    enlarged = into_square * times
+    enlarged = moved * times
     enlarged[:, 2] += (times - 1) / 2
     side = size * times
     picture = cv2.warpAffine(
-        luma, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        part, enlarged, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     if times > 1:
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(picture, dtype=np.uint8)
 
 
-_MOST_SAMPLES = 8
-"""At 48 pixels a face 384 pixels wide is still averaged fully; beyond that a little aliases."""
+_MARGIN = 2
+"""Pixels around what is sampled, for the interpolation."""
+
+
+def _shrunk(
+    luma: UInt8Array, into_square: Float32Array, size: int, halvings: int
+) -> tuple[UInt8Array, Float32Array]:
+    """Halve the part of a picture that a square shows.
+
+    Returns
+    -------
+    uint8 array, [height', width']
+        The part, halved; the picture itself where there are no `halvings`.
+    float32 array, [2, 3]
+        What `into_square` becomes for it.
+    """
+    if not halvings:
+        return luma, into_square
+    times = 2**halvings
+    height, width = luma.shape
+    (a, b, u), (c, d, v) = into_square.tolist()
+    # Where the square's corners lie in the picture: a similarity's inverse is its transpose.
+    scale = a * a + c * c
+    corners = [(x - u, y - v) for x in (0, size) for y in (0, size)]
+    xs = [(a * x + c * y) / scale for x, y in corners]
+    ys = [(b * x + d * y) / scale for x, y in corners]
+    margin = _MARGIN * times
+    left = min(max(math.floor(min(xs)) - margin, 0), max(width - times, 0))
+    top = min(max(math.floor(min(ys)) - margin, 0), max(height - times, 0))
+    columns = max(1, (min(math.ceil(max(xs)) + margin, width) - left) // times)
+    rows = max(1, (min(math.ceil(max(ys)) + margin, height) - top) // times)
+    part = luma[top : top + rows * times, left : left + columns * times]
+    for _ in range(halvings):
+        part = halved(part)
+    # A pixel x of the small part is centred on left + times * x + (times - 1) / 2.
+    middle = (times - 1) / 2
+    x, y = left + middle, top + middle
+    moved = np.array(
+        [
+            [a * times, b * times, a * x + b * y + u],
+            [c * times, d * times, c * x + d * y + v],
+        ],
+        dtype=np.float32,
+    )
+    return part, moved
 
 
 def sharpness(tile: UInt8Array) -> float:

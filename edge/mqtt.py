@@ -23,6 +23,7 @@ from edge.backoff import Backoff
 from edge.config import Mqtt
 from edge.connection import CONNECT_TIMEOUT_S, Bell, Connection, LinkError, Protocol
 from edge.datatypes import Event
+from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.outbox import Board, MemoryOutbox, Message, Outbox
 from edge.payloads import CameraState, CameraStatus, Health, Info
@@ -34,9 +35,6 @@ CLOSE_TIMEOUT_S = 2.0
 
 SWEEP_S = 2.0
 """How long to listen for what earlier configurations left behind."""
-
-_STEADY_S = 10.0
-"""A connection that lasted this long was a good one: the next wait is short again."""
 
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
@@ -104,7 +102,7 @@ class Publisher:
         self._bell = Bell()
         self._closing = threading.Event()
         self._close_by_s = float("inf")
-        self._dialogue = _Dialogue(str(self._broker), backoff or Backoff())
+        self._dialogue = Dialogue(str(self._broker), backoff or Backoff())
         self._connected = False
         self._refused = 0
         self._backlog = 0
@@ -205,19 +203,26 @@ class Publisher:
     def _keep_connected(self) -> None:
         while True:
             last = self._closing.is_set()
-            try:
-                with self._connect() as connection:
-                    self._serve(connection)
+            failure = self._attempt()
+            if failure is None:
                 return
-            except LinkError as exc:
-                self._connected = False
-                wait_s = self._dialogue.failed(exc)
+            self._connected = False
+            wait_s = self._dialogue.failed(failure)
             if wait_s is None:
                 continue
             if last:
                 return
             # Woken by `close`, one attempt remains: the broker may be back.
             self._closing.wait(wait_s)
+
+    def _attempt(self) -> LinkError | None:
+        """Connect and publish until closed; return what came in between, if something did."""
+        try:
+            with self._connect() as connection:
+                self._serve(connection)
+        except LinkError as exc:
+            return exc
+        return None
 
     def _connect(self) -> Connection:
         access, self._access = self._access, None
@@ -317,70 +322,4 @@ class Publisher:
         while connection.in_flight and monotonic() < self._close_by_s:
             self._poll(connection)
             self._settle(connection)
-        connection.disconnect()
-        while not connection.left and monotonic() < self._close_by_s:
-            try:
-                self._poll(connection)
-            except LinkError:
-                return  # which is what we asked for
-
-
-@final
-class _Dialogue:
-    """What was learnt of the broker, when to try again, and what of it is worth a log line.
-
-    Each trouble is said once an outage, however often it recurs.
-    """
-
-    def __init__(self, broker: str, backoff: Backoff) -> None:
-        self._broker = broker
-        self._backoff = backoff
-        self._said: set[str] = set()
-        self._dropped = 0
-        self._refusing = False
-        self._since_s: float | None = None
-        self.protocol: Protocol = "5"
-        self.settled: Protocol | None = None
-        self.trouble: str | None = None
-
-    def failed(self, error: LinkError) -> float | None:
-        """Take in that a connection failed.
-
-        Returns
-        -------
-        float or None
-            The seconds to wait; None for trying the other protocol at once.
-        """
-        self.trouble = str(error)
-        since_s, self._since_s = self._since_s, None
-        if since_s is not None and monotonic() - since_s >= _STEADY_S:
-            self._backoff.reset()
-        unsettled = error.fault == "hung-up" and self.settled is None
-        if error.fault == "protocol" or unsettled:
-            self.protocol = "3.1.1" if self.protocol == "5" else "5"
-            if self.protocol == "3.1.1":
-                return None
-        refused = error.fault == "credentials"
-        if self.trouble not in self._said:
-            self._said.add(self.trouble)
-            level = logging.ERROR if refused else logging.WARNING
-            _log.log(level, "mqtt: %s: %s; trying again", self._broker, self.trouble)
-        return self._backoff.slow_s() if refused else self._backoff.next_s()
-
-    def succeeded(self, dropped: int) -> None:
-        """Take in that the broker let us in; `dropped` events were lost since the beginning."""
-        if self.settled != self.protocol or self._said:
-            why = "" if self.protocol == "5" else "; the broker takes no MQTT 5"
-            _log.info("mqtt: %s: connected with MQTT %s%s", self._broker, self.protocol, why)
-        if dropped > self._dropped:
-            lost = dropped - self._dropped
-            _log.warning("mqtt: %d events were dropped while the queue was full", lost)
-        self.settled, self.trouble, self._since_s = self.protocol, None, monotonic()
-        self._dropped = dropped
-        self._said.clear()
-
-    def answered(self, refusal: str | None) -> None:
-        """Take in that the broker took a message, or why it did not."""
-        if refusal is not None and not self._refusing:
-            _log.error("mqtt: %s: it refuses what is published: %s", self._broker, refusal)
-        self._refusing = refusal is not None
+        connection.disconnect(max(self._close_by_s - monotonic(), 0.0))

@@ -14,7 +14,7 @@ import numpy as np
 from edge.bundle import Bundle, StreamManifest, TensorSpec
 from edge.datatypes import Float32Array, UInt8Array
 from edge.errors import BundleError
-from edge.runtime import Array, Library, Model, dequantise, look_up, pixel_table, quantise
+from edge.runtime import Array, Library, Model, dequantise, pixel_reader, quantise
 from edge.runtime import rescale_table as rescaler
 
 State = tuple[Array, ...]
@@ -25,12 +25,19 @@ State = tuple[Array, ...]
 class Embedding:
     """What the frame model says of one tile.
 
-    `vector` is already quantised as the head takes it; `logits` are the frame model's own, for
-    whoever wants an answer without a head.
+    `vector` is already quantised as the head takes it; `stored_logits` are as the frame model
+    gave them.
     """
 
     vector: Array
-    logits: Float32Array
+    stored_logits: Array
+    logits_spec: TensorSpec
+
+    @property
+    def logits(self) -> Float32Array:
+        """The frame model's own logits, [labels], for an answer without a head."""
+        logits: Float32Array = dequantise(self.stored_logits, self.logits_spec)[0]
+        return logits
 
 
 class StreamNetworks:
@@ -57,7 +64,7 @@ class StreamNetworks:
         self._head = Model(bundle.read(head), head, threads=threads, library=library)
         face = frame.inputs[0]
         self._face_shape = face.shape
-        self._pixels = pixel_table(manifest.input.mean, manifest.input.std, face)
+        self._read_pixels = pixel_reader(manifest.input.mean, manifest.input.std, face)
         self._embedding = _position(frame.outputs, "embedding")
         self._frame_logits = _position(frame.outputs, "logits")
         self._head_logits = _position(head.outputs, "logits")
@@ -86,11 +93,12 @@ class StreamNetworks:
 
     def embed(self, tile: UInt8Array) -> Embedding:
         """Run the frame model on one tile, uint8 [size, size]."""
-        outputs = self._frame(look_up(self._pixels, tile).reshape(self._face_shape))
-        logits = dequantise(
-            outputs[self._frame_logits], self._frame.spec.outputs[self._frame_logits]
+        outputs = self._frame(self._read_pixels(tile).reshape(self._face_shape))
+        return Embedding(
+            self._hand_over(outputs[self._embedding]),
+            outputs[self._frame_logits],
+            self._frame.spec.outputs[self._frame_logits],
         )
-        return Embedding(self._hand_over(outputs[self._embedding]), logits[0])
 
     def initial_state(self) -> State:
         """Return the state of a face that was never seen: zero."""

@@ -20,8 +20,9 @@ from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Frame, Latency, Track
 from edge.detector import Detector
 from edge.emotion import EmotionModel, Look, Memory
-from edge.events import EventFactory, Kind, Story, advance
+from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in
 from edge.networks import StreamNetworks
+from edge.payloads import FaceNow
 from edge.tracker import Tracker, Tracking
 
 StageObserver = Callable[[str, float], None]
@@ -93,6 +94,7 @@ def load_models(settings: Settings) -> Models:
 class _Face:
     """What is remembered of one track."""
 
+    track: Track
     memory: Memory
     story: Story
     estimate: Estimate
@@ -158,6 +160,20 @@ class Pipeline:
         self._observe("total", monotonic() - clocked.captured_s)
         return events
 
+    @property
+    def present(self) -> list[FaceNow]:
+        """The faces that subscribers know to be in view, as they were last told."""
+        return [
+            FaceNow(
+                track=number,
+                emotion=face.story.told,
+                confidence=round(confidence_in(face.story.told, face.estimate), 4),
+                box=clipped(face.track.face.box),
+            )
+            for number, face in sorted(self._faces.items())
+            if face.story.told is not None
+        ]
+
     def finish(self) -> list[Event]:
         """End every track, as when the camera stops."""
         now = monotonic()
@@ -188,7 +204,7 @@ class Pipeline:
         story, kind = advance(
             known.story if known else None, look.estimate, frame.time_s, self._rules
         )
-        self._faces[track.number] = _Face(look.memory, story, look.estimate)
+        self._faces[track.number] = _Face(track, look.memory, story, look.estimate)
         if kind is None:
             return None
         return self._event(kind, track, story, look.estimate, clocked.latency(crop_s, look))

@@ -144,9 +144,20 @@ def rescale_table(out: TensorSpec, into: TensorSpec) -> Callable[[Array], Array]
     return lambda stored: np.asarray(table[stored.view(np.uint8)])
 
 
-def look_up(table: Array, pixels: UInt8Array) -> Array:
-    """Replace each pixel by its entry in a `pixel_table`."""
-    return np.asarray(table[pixels])
+def pixel_reader(mean: float, std: float, spec: TensorSpec) -> Callable[[UInt8Array], Array]:
+    """Return what turns pixels into a model's input, of the same shape, as fast as it goes."""
+    if spec.dtype != "float32":
+        table = pixel_table(mean, std, spec)
+        return lambda pixels: np.asarray(np.take(table, pixels))
+    gain, offset = np.float32(1 / std), np.float32(-mean / std)
+
+    def scaled(pixels: UInt8Array) -> Array:
+        real = pixels.astype(np.float32)
+        real *= gain
+        real += offset
+        return real
+
+    return scaled
 
 
 def _interpreter_class(library: Library) -> Callable[..., Any]:

@@ -6,7 +6,6 @@ It speaks 3.1.1, which every broker does, and knows nothing of Mien but the topi
 from __future__ import annotations
 
 import queue
-import ssl
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -14,7 +13,8 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.broker import Broker
+from edge.access import read_access
+from edge.config import Mqtt
 from edge.errors import MienError
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -26,12 +26,10 @@ class Subscriber:
 
     Parameters
     ----------
-    broker
-        Where to connect; certificates are checked where it is `mqtts`.
+    settings
+        Where to connect and as whom, as the daemon would; certificates are always checked.
     topic
         The topic filter.
-    username, password
-        Where the broker asks for them.
 
     Raises
     ------
@@ -39,22 +37,16 @@ class Subscriber:
         The broker cannot be reached, or refuses the connection.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        topic: str,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
-        self._broker = broker
+    def __init__(self, settings: Mqtt, topic: str) -> None:
+        access = read_access(settings, "watch")
+        self._broker = access.broker
         self._topic = topic
         self._messages: queue.Queue[MQTTMessage] = queue.Queue(_MOST_WAITING)
         self._answers: queue.Queue[str] = queue.Queue()
         client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv311)
-        client.username_pw_set(username, password)
-        if broker.tls:
-            client.tls_set_context(ssl.create_default_context())
+        client.username_pw_set(access.username, access.password)
+        if access.tls is not None:
+            client.tls_set_context(access.tls)
         client.on_connect = self._connected
         client.on_subscribe = lambda *_: self._answers.put("")
         client.on_message = lambda _client, _data, message: self._messages.put(message)

@@ -45,10 +45,20 @@ class _Candidate:
     detections: int
     in_view: bool
 
+    def shift(self, time_s: float) -> tuple[float, float]:
+        """Return how far the face is expected to have moved by a time."""
+        glide = min(time_s - self.last_detected_s, _LONGEST_GLIDE_S)
+        return self.velocity[0] * glide, self.velocity[1] * glide
+
     def at(self, time_s: float) -> Detection:
         """Return where the face is expected at a time."""
-        glide = min(time_s - self.last_detected_s, _LONGEST_GLIDE_S)
-        return moved(self.face, self.velocity[0] * glide, self.velocity[1] * glide)
+        return moved(self.face, *self.shift(time_s))
+
+    def box_at(self, time_s: float) -> Box:
+        """Return where the face's box is expected at a time."""
+        x, y = self.shift(time_s)
+        box = self.face.box
+        return Box(box.x + x, box.y + y, box.width, box.height)
 
 
 class Tracker:
@@ -70,7 +80,8 @@ class Tracker:
 
     def detected(self, detections: Sequence[Detection], time_s: float) -> Tracking:
         """Take in what the detector found at a time, and return the tracks."""
-        owners = _associate([each.at(time_s) for each in self._candidates], detections)
+        expected = [each.box_at(time_s) for each in self._candidates]
+        owners = _associate(expected, [each.box for each in detections])
         candidates = []
         for index, candidate in enumerate(self._candidates):
             found = owners.get(index)
@@ -106,16 +117,16 @@ class Tracker:
                 for now, before, old in moves
             )
             velocity = (vx, vy)
-        return self._numbered(
-            replace(
-                candidate,
-                face=face,
-                last_detected_s=time_s,
-                velocity=velocity,
-                detections=candidate.detections + 1,
-                in_view=True,
-            )
+        followed = _Candidate(
+            candidate.number,
+            face,
+            candidate.first_seen_s,
+            time_s,
+            velocity,
+            candidate.detections + 1,
+            in_view=True,
         )
+        return self._numbered(followed)
 
     def _numbered(self, candidate: _Candidate) -> _Candidate:
         if candidate.number or candidate.detections < self._confirm:
@@ -157,13 +168,13 @@ def moved(face: Detection, x: float, y: float) -> Detection:
     return Detection(box, points, face.score)
 
 
-def _associate(expected: Sequence[Detection], found: Sequence[Detection]) -> dict[int, int]:
+def _associate(expected: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
     """Pair expected faces with found ones, nearest first; return {expected: found}."""
     pairs = sorted(
         (apart, i, j)
         for i, one in enumerate(expected)
         for j, other in enumerate(found)
-        if (apart := distance(one.box, other.box)) < _REACH
+        if (apart := distance(one, other)) < _REACH
     )
     owners: dict[int, int] = {}
     taken: set[int] = set()

@@ -14,7 +14,7 @@ from typing import TextIO, TypeVar
 
 import msgspec
 
-from edge.broker import Broker
+from edge.config import Mqtt
 from edge.datatypes import Event
 from edge.payloads import ONLINE, CameraState, CameraStatus, Health
 from edge.subscriber import Subscriber
@@ -92,15 +92,8 @@ class Fleet:
         return None
 
 
-def run(
-    broker: Broker,
-    *,
-    prefix: str = "mien",
-    username: str | None = None,
-    password: str | None = None,
-    stream: TextIO | None = None,
-) -> int:
-    """Show what is heard until the user presses Ctrl-C.
+def run(settings: Mqtt, stream: TextIO | None = None) -> int:
+    """Show what is heard on a broker until the user presses Ctrl-C.
 
     On a terminal the table is redrawn in place; elsewhere each event is a line.
 
@@ -111,8 +104,8 @@ def run(
     """
     stream = stream or sys.stdout
     live = stream.isatty()
-    fleet = Fleet(prefix)
-    subscriber = Subscriber(broker, f"{prefix}/#", username=username, password=password)
+    fleet = Fleet(settings.prefix)
+    subscriber = Subscriber(settings, f"{settings.prefix}/#")
     with suppress(KeyboardInterrupt), subscriber:
         while True:
             for topic, payload in subscriber.messages(_REDRAW_S):

@@ -7,8 +7,10 @@ A camera opens its device when it is made, gives one `Frame` a call, and is driv
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Protocol
 
+from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError
 
@@ -35,24 +37,46 @@ class Camera(Protocol):
         ...
 
 
-_KINDS = {
+KINDS = {
+    "argus": "edge.cameras.argus",
     "clip": "edge.cameras.clip",
+    "http": "edge.cameras.stream",
+    "https": "edge.cameras.stream",
+    "picamera2": "edge.cameras.picamera2",
+    "rtsp": "edge.cameras.stream",
+    "v4l2": "edge.cameras.v4l2",
 }
-"""The module of each URI scheme; it has `open_uri(rest: str) -> Camera`."""
+"""The module of each URI scheme; it has `open_camera(settings: CameraSettings) -> Camera`."""
 
 
-def open_camera(uri: str) -> Camera:
-    """Open the camera a URI names.
+def open_camera(settings: CameraSettings) -> Camera:
+    """Open the camera that settings describe.
 
     Raises
     ------
     CameraError
-        The scheme is unknown, or the device or file cannot be opened.
+        The scheme is unknown, or the device, stream or file cannot be opened.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in _KINDS:
-        known = ", ".join(f"{each}:" for each in sorted(_KINDS))
-        raise CameraError(f"camera {uri!r}: no such kind of camera; a URI begins with {known}")
-    module = importlib.import_module(_KINDS[scheme])
-    camera: Camera = module.open_uri(rest)
+    if settings.scheme not in KINDS or ":" not in settings.uri:
+        known = ", ".join(f"{each}:" for each in sorted(KINDS))
+        raise CameraError(
+            f"camera {masked(settings.uri)!r}: no such kind of camera; a URI begins with {known}"
+        )
+    module = importlib.import_module(KINDS[settings.scheme])
+    camera: Camera = module.open_camera(settings)
     return camera
+
+
+def open_uri(uri: str) -> Camera:
+    """Open the camera a URI names, with the defaults of its kind; see `open_camera`."""
+    return open_camera(CameraSettings(uri=uri))
+
+
+def masked(uri: str) -> str:
+    """Return a URI without its user and password, fit for a log.
+
+    >>> masked("rtsp://admin:secret@10.0.0.7/stream1")
+    'rtsp://***@10.0.0.7/stream1'
+    """
+    # Greedy up to the last @ before the path: a password may hold an unescaped one.
+    return re.sub(r"^([^:/]+://)[^/?#]*@", r"\1***@", uri)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from urllib.parse import parse_qsl
 import cv2
 import numpy as np
 
+from edge.cameras.opencv import prepare_decoders
+from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame, UInt8Array
 from edge.errors import CameraError
 from edge.imaging import luma_of, read_image
@@ -41,9 +42,6 @@ _LONGEST_GAP_S = 10.0
 
 _PROMISE_KEPT = 0.9
 """Containers round and estimate their number of frames; short of this share, frames are lost."""
-
-_FFMPEG_QUIET = -8  # AV_LOG_QUIET
-_OPENCV_ERRORS_ONLY = 2  # LOG_LEVEL_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +222,14 @@ class ClipClock:
         return time_s
 
 
-def open_uri(rest: str) -> Clip:
-    """Open the recording that `clip:REST` names.
+def open_camera(settings: CameraSettings) -> Clip:
+    """Open a recording.
 
     Parameters
     ----------
-    rest
-        `PATH`, then perhaps `?pace=fast` or, for a folder, `?fps=N`, joined by `&`.
+    settings
+        The URI is `clip:PATH`, then perhaps `?pace=fast` or, for a folder, `?fps=N`, joined by
+        `&`.
 
     Raises
     ------
@@ -238,12 +237,12 @@ def open_uri(rest: str) -> Clip:
         An option or its value is unknown; the path is missing, unreadable or empty; the file is
         no video.
     """
-    _silence_decoders()
-    name, _, query = rest.partition("?")
+    prepare_decoders()
+    name, _, query = settings.uri.removeprefix("clip:").partition("?")
     if not name:
-        raise CameraError(f"camera {f'clip:{rest}'!r}: names no file; give clip:PATH")
+        raise CameraError(f"camera {settings.uri!r}: names no file; give clip:PATH")
     path = Path(name).expanduser()
-    options = _parse_options(query, uri=f"clip:{rest}")
+    options = _parse_options(query, uri=settings.uri)
     return Clip(_open_recording(path, options), fast=options.fast)
 
 
@@ -302,11 +301,3 @@ def _parse_fps(text: str, *, uri: str) -> float:
             f"{least:g} to {most:g}"
         )
     return fps
-
-
-def _silence_decoders() -> None:
-    """Keep OpenCV and FFmpeg from writing to stderr what is told in our own words."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", str(_FFMPEG_QUIET))
-    # OpenCV 5 moved the function.
-    home = getattr(cv2.utils, "logging", cv2)
-    home.setLogLevel(_OPENCV_ERRORS_ONLY)

@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from edge import bundle
-from edge.cameras import open_camera
+from edge.cameras import open_uri
 from edge.config import Tracker as TrackerSettings
 from edge.datatypes import Detection, Frame
 from edge.detector import Detector
@@ -25,7 +25,7 @@ STEPS = (1, 2, 3, 5, 8)
 
 
 def frames_of(path: str) -> list[Frame]:
-    camera = open_camera(f"clip:{path}?pace=fast")
+    camera = open_uri(f"clip:{path}?pace=fast")
     frames = list(iter(camera.read, None))
     camera.close()
     return frames

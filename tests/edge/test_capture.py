@@ -170,7 +170,7 @@ class Scripted:
 def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], CameraSettings]:
     """Let `Capture` open a scripted camera."""
     cameras: dict[str, Scripted] = {}
-    monkeypatch.setattr("edge.capture.open_camera", lambda uri: cameras[uri])
+    monkeypatch.setattr("edge.capture.open_camera", lambda settings: cameras[settings.uri])
 
     def connect(camera: Scripted) -> CameraSettings:
         name = f"camera-{len(cameras)}"
@@ -351,6 +351,17 @@ def test_waiting_can_be_cut_short_from_a_signal_handler(plug: Plug) -> None:
         finally:
             signal.signal(signal.SIGALRM, before)
         gate.set()
+
+
+def test_a_dead_camera_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    dead = CameraSettings(uri=f"v4l2:{tmp_path / 'video9'}", name="door")
+    alive = CameraSettings(uri=f"clip:{sample_folder(tmp_path, 3)}?pace=fast", name="hall")
+    with Captures([dead, alive]) as captures:
+        door, hall = captures.all
+        with pytest.raises(CameraError, match="video9: no such device"):
+            door.take(timeout_s=LONG_S)
+        assert len(drain(hall)) == 3
+        assert captures.active == []
 
 
 def test_leaving_stops_every_camera_even_after_an_error(plug: Plug) -> None:

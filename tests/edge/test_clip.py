@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cameras import Camera, open_camera
+from edge.cameras import Camera, open_uri
 from edge.cameras.clip import ClipClock, natural_order
 from edge.datatypes import Frame
 from edge.errors import CameraError
@@ -69,7 +69,7 @@ def levels_of(frames: list[Frame]) -> list[int]:
 def test_a_video_gives_every_frame_in_order(tmp_path: Path, name: str, codec: str) -> None:
     written = list(range(10, 250, 8))
     path = write_video(tmp_path / name, written, codec=codec)
-    frames = read_all(open_camera(f"clip:{path}?pace=fast"))
+    frames = read_all(open_uri(f"clip:{path}?pace=fast"))
     assert len(frames) == len(written)
     assert np.abs(np.subtract(levels_of(frames), written)).max() <= 3
 
@@ -77,7 +77,7 @@ def test_a_video_gives_every_frame_in_order(tmp_path: Path, name: str, codec: st
 @pytest.mark.parametrize(("name", "codec"), VIDEOS)
 def test_frame_times_are_the_videos_own(tmp_path: Path, name: str, codec: str) -> None:
     path = write_video(tmp_path / name, range(20), fps=20, codec=codec)
-    frames = read_all(open_camera(f"clip:{path}?pace=fast"))
+    frames = read_all(open_uri(f"clip:{path}?pace=fast"))
     since_first = [frame.time_s - frames[0].time_s for frame in frames]
     np.testing.assert_allclose(since_first, np.arange(20) / 20, atol=1e-3)
 
@@ -85,7 +85,7 @@ def test_frame_times_are_the_videos_own(tmp_path: Path, name: str, codec: str) -
 def test_the_first_frames_time_is_when_the_clip_was_opened(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", range(3))
     before = time.monotonic()
-    camera = open_camera(f"clip:{path}?pace=fast")
+    camera = open_uri(f"clip:{path}?pace=fast")
     after = time.monotonic()
     assert before <= read_all(camera)[0].time_s <= after
 
@@ -94,7 +94,7 @@ def test_colour_is_bgr_as_decoded_and_luma_its_lightness(tmp_path: Path) -> None
     blue = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     blue[..., 0] = 255
     cv2.imwrite(str(tmp_path / "blue.png"), blue)
-    (frame,) = read_all(open_camera(f"clip:{tmp_path}"))
+    (frame,) = read_all(open_uri(f"clip:{tmp_path}"))
     assert frame.colour.shape == (HEIGHT, WIDTH, 3)
     assert (frame.colour == [255, 0, 0]).all()
     assert frame.luma.shape == (HEIGHT, WIDTH)
@@ -104,7 +104,7 @@ def test_colour_is_bgr_as_decoded_and_luma_its_lightness(tmp_path: Path) -> None
 
 def test_a_folders_pictures_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_folder(tmp_path, range(0, 240, 20))
-    assert levels_of(read_all(open_camera(f"clip:{tmp_path}?pace=fast"))) == list(range(0, 240, 20))
+    assert levels_of(read_all(open_uri(f"clip:{tmp_path}?pace=fast"))) == list(range(0, 240, 20))
 
 
 def test_numbers_in_names_are_ordered_by_value() -> None:
@@ -120,19 +120,19 @@ def test_any_names_can_be_ordered(names: list[str]) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".PNG"])
 def test_every_usual_kind_of_picture_is_read(tmp_path: Path, suffix: str) -> None:
     write_folder(tmp_path, [100, 120], suffix=suffix)
-    assert len(read_all(open_camera(f"clip:{tmp_path}?pace=fast"))) == 2
+    assert len(read_all(open_uri(f"clip:{tmp_path}?pace=fast"))) == 2
 
 
 def test_other_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
     write_folder(tmp_path, [100])
     (tmp_path / "notes.txt").write_text("not a picture")
-    assert len(read_all(open_camera(f"clip:{tmp_path}?pace=fast"))) == 1
+    assert len(read_all(open_uri(f"clip:{tmp_path}?pace=fast"))) == 1
 
 
 @pytest.mark.parametrize(("query", "fps"), [("?pace=fast", 10.0), ("?fps=4&pace=fast", 4.0)])
 def test_a_folders_pictures_are_evenly_spaced(tmp_path: Path, query: str, fps: float) -> None:
     write_folder(tmp_path, [1, 2, 3, 4])
-    frames = read_all(open_camera(f"clip:{tmp_path}{query}"))
+    frames = read_all(open_uri(f"clip:{tmp_path}{query}"))
     since_first = [frame.time_s - frames[0].time_s for frame in frames]
     np.testing.assert_allclose(since_first, np.arange(4) / fps, atol=1e-6)
 
@@ -142,20 +142,20 @@ def test_a_folders_pictures_are_evenly_spaced(tmp_path: Path, query: str, fps: f
 
 def test_a_paced_clip_gives_no_frame_before_its_time(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", range(8), fps=25)
-    camera = open_camera(f"clip:{path}")
+    camera = open_uri(f"clip:{path}")
     while (frame := camera.read()) is not None:
         assert time.monotonic() >= frame.time_s
 
 
 def test_a_paced_clip_may_lose_frames_and_a_fast_one_may_not(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", range(3))
-    assert not open_camera(f"clip:{path}").lossless
-    assert open_camera(f"clip:{path}?pace=fast").lossless
+    assert not open_uri(f"clip:{path}").lossless
+    assert open_uri(f"clip:{path}?pace=fast").lossless
 
 
 def test_frames_whose_time_has_passed_come_at_once(tmp_path: Path) -> None:
     write_folder(tmp_path, range(11))
-    camera = open_camera(f"clip:{tmp_path}?fps=5")
+    camera = open_uri(f"clip:{tmp_path}?fps=5")
     camera.read()
     time.sleep(2.0)
     began = time.monotonic()
@@ -166,7 +166,7 @@ def test_frames_whose_time_has_passed_come_at_once(tmp_path: Path) -> None:
 
 def test_latency_counts_from_when_a_frame_was_due_not_from_the_wait_for_it(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", range(6), fps=25)
-    camera = open_camera(f"clip:{path}")
+    camera = open_uri(f"clip:{path}")
     while True:
         asked = time.monotonic()
         frame = camera.read()
@@ -178,7 +178,7 @@ def test_latency_counts_from_when_a_frame_was_due_not_from_the_wait_for_it(tmp_p
 
 def test_a_fast_clips_latency_counts_from_when_the_read_began(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", range(6), fps=1)
-    camera = open_camera(f"clip:{path}?pace=fast")
+    camera = open_uri(f"clip:{path}?pace=fast")
     while True:
         asked = time.monotonic()
         frame = camera.read()
@@ -233,7 +233,7 @@ def test_a_timestamp_that_leaps_absurdly_far_does_not_hang_the_clip() -> None:
 def refusal(uri: str) -> str:
     """Return the one line with which a clip is refused, at opening or at the first read."""
     with pytest.raises(CameraError) as caught:
-        read_all(open_camera(uri))
+        read_all(open_uri(uri))
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -286,7 +286,7 @@ def test_a_video_that_breaks_off_is_played_as_far_as_it_goes_and_says_so(
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with caplog.at_level(logging.WARNING):
-        frames = read_all(open_camera(f"clip:{path}?pace=fast"))
+        frames = read_all(open_uri(f"clip:{path}?pace=fast"))
     assert 0 < len(frames) < 60
     (record,) = caplog.records
     assert record.getMessage().startswith(
@@ -297,7 +297,7 @@ def test_a_video_that_breaks_off_is_played_as_far_as_it_goes_and_says_so(
 def test_a_whole_video_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_video(tmp_path / "clip.mp4", range(30))
     with caplog.at_level(logging.WARNING):
-        read_all(open_camera(f"clip:{path}?pace=fast"))
+        read_all(open_uri(f"clip:{path}?pace=fast"))
     assert caplog.records == []
 
 
@@ -310,7 +310,7 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 def test_a_damaged_picture_is_named_when_it_is_reached(tmp_path: Path, content: bytes) -> None:
     write_folder(tmp_path, [10, 20])
     (tmp_path / "1.png").write_bytes(content)
-    camera = open_camera(f"clip:{tmp_path}?pace=fast")
+    camera = open_uri(f"clip:{tmp_path}?pace=fast")
     assert camera.read() is not None
     with pytest.raises(CameraError, match=r"1\.png: not a picture, or a damaged one; "):
         camera.read()
@@ -353,10 +353,10 @@ def test_a_damaged_video_adds_no_noise_of_the_decoders_to_the_error(
         path.write_bytes(path.read_bytes()[:400])
     script = (
         "import sys\n"
-        "from edge.cameras import open_camera\n"
+        "from edge.cameras import open_uri\n"
         "from edge.errors import CameraError\n"
         "try:\n"
-        "    open_camera(sys.argv[1])\n"
+        "    open_uri(sys.argv[1])\n"
         "except CameraError:\n"
         "    print('refused')\n"
     )
@@ -379,7 +379,7 @@ def test_a_closed_clip_has_ended_and_may_be_closed_again(tmp_path: Path, kind: s
         path = write_video(tmp_path / "clip.mp4", range(5))
     else:
         path = write_folder(tmp_path, range(5))
-    camera = open_camera(f"clip:{path}?pace=fast")
+    camera = open_uri(f"clip:{path}?pace=fast")
     assert camera.read() is not None
     camera.close()
     camera.close()
@@ -392,7 +392,7 @@ def test_an_ended_clip_stays_ended(tmp_path: Path, kind: str) -> None:
         path = write_video(tmp_path / "clip.mp4", range(5))
     else:
         path = write_folder(tmp_path, range(5))
-    camera = open_camera(f"clip:{path}?pace=fast")
+    camera = open_uri(f"clip:{path}?pace=fast")
     while camera.read() is not None:
         pass
     assert camera.read() is None

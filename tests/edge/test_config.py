@@ -12,6 +12,16 @@ from edge import config
 from edge.config import Camera, Settings
 from edge.errors import ConfigError
 
+TWO_TRANSPORTS = """
+[[camera]]
+name = "a"
+uri = "rtsp://a"
+stream.transport = "udp"
+[[camera]]
+name = "b"
+uri = "rtsp://b"
+"""
+
 
 def write(folder: Path, text: str) -> Path:
     file = folder / "mien.toml"
@@ -38,7 +48,15 @@ def test_what_is_shown_reads_back_as_the_same_settings(tmp_path: Path) -> None:
     region = [0.1, 0.0, 0.5, 1.0]
     [[camera]]
     name = "hall"
-    uri = "clip:b.mp4"
+    uri = "v4l2:/dev/video0"
+    [camera.v4l2]
+    format = "MJPG"
+    mains_hz = 50
+    [[camera]]
+    name = "yard"
+    uri = "rtsp://yard/1"
+    [camera.stream]
+    transport = "udp"
     [detector]
     score = 0.7
     """
@@ -95,6 +113,22 @@ def test_the_command_line_replaces_the_cameras() -> None:
         (
             '[[camera]]\nuri = "clip:a"\n[[camera]]\nuri = "clip:b"\n',
             "two cameras are named 'camera'",
+        ),
+        (
+            '[[camera]]\nuri = "v4l2:/dev/video0"\n[camera.v4l2]\nwith = 640\n',
+            "camera[0].v4l2.with: unknown key; did you mean 'width'?",
+        ),
+        (
+            '[[camera]]\nuri = "v4l2:/dev/video0"\n[camera.v4l2]\nmains_hz = 55\n',
+            "camera[0].v4l2.mains_hz: invalid enum value 55",
+        ),
+        (
+            '[[camera]]\nuri = "v4l2:/dev/video0"\n[camera.stream]\n',
+            "[camera.stream] is for a uri that begins with rtsp: or http: or https:, not v4l2:",
+        ),
+        (
+            TWO_TRANSPORTS,
+            "cameras 'a', 'b': all RTSP cameras share one transport",
         ),
     ],
 )

@@ -15,6 +15,7 @@ from edge.emotion import EmotionModel, Memory
 from edge.networks import Embedding, StreamNetworks, softmax
 
 BUNDLE, MANIFEST = bundle.load_stream("mien-baseline")
+LOGITS = next(tensor for tensor in MANIFEST.frame.outputs if tensor.role == "logits")
 STEP_S = 1 / MANIFEST.step_hz
 
 
@@ -22,7 +23,7 @@ class Recorder:
     """Networks whose state is the list of tiles they stepped on, so that time can be read off."""
 
     def embed(self, tile: str) -> Embedding:
-        return Embedding(tile, np.zeros(7, np.float32))  # type: ignore[arg-type]
+        return Embedding(tile, np.zeros((1, 7), np.int8), LOGITS)  # type: ignore[arg-type]
 
     def initial_state(self) -> tuple[Any, ...]:
         return ((),)

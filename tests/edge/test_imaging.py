@@ -15,6 +15,7 @@ from edge.imaging import (
     Flip,
     Rotation,
     arrange,
+    bgr_of_chroma,
     cut,
     letterbox,
     luma_of,
@@ -22,6 +23,7 @@ from edge.imaging import (
     read_image,
     read_luma,
     warp_square,
+    yuv420_planes,
 )
 
 EVERYTHING = (0.0, 0.0, 1.0, 1.0)
@@ -244,3 +246,41 @@ def test_what_is_no_picture_is_none(tmp_path: Path) -> None:
     path.write_text("no picture")
     assert read_image(path) is None
     assert read_luma(path) is None
+
+
+# YUV
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 8))
+def test_the_planes_of_yuv420_are_found_whatever_the_padding(
+    half_width: int, half_height: int, half_padding: int
+) -> None:
+    width, height, stride = 2 * half_width, 2 * half_height, 2 * (half_width + half_padding)
+    y = np.arange(height * width, dtype=np.uint8).reshape(height, width)
+    u, v = y[:half_height, :half_width] + 1, y[:half_height, :half_width] + 2
+    rows = [(y, stride), (u, stride // 2), (v, stride // 2)]
+    padded = [np.pad(plane, ((0, 0), (0, row - plane.shape[1]))) for plane, row in rows]
+    buffer = np.concatenate([plane.ravel() for plane in padded]).reshape(-1, stride)
+    for found, plane in zip(yuv420_planes(buffer, width, height), (y, u, v), strict=True):
+        assert (found == plane).all()
+        assert np.shares_memory(found, buffer)
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+def test_colour_is_made_from_chroma_by_the_equations_of_jfif(bgr: tuple[int, int, int]) -> None:
+    # Only colours that exist: most triples of Y, Cb and Cr do not.
+    b, g, r = bgr
+    luma = 0.299 * r + 0.587 * g + 0.114 * b
+    cb, cr = 128 + (b - luma) / 1.772, 128 + (r - luma) / 1.402
+    assume(cb < 255.5 and cr < 255.5)
+    planes = [np.full((4, 4), round(luma), np.uint8)]
+    planes += [np.full((2, 2), round(each), np.uint8) for each in (cb, cr)]
+    colour = bgr_of_chroma(*planes)
+    assert colour.shape == (2, 2, 3)
+    assert np.abs(colour.astype(int) - bgr).max() <= 3
+
+
+def test_colour_at_chromas_resolution_keeps_the_mean_luma() -> None:
+    luma = np.array([[0, 100], [200, 100]], np.uint8)
+    gray = np.full((1, 1), 128, np.uint8)
+    assert (bgr_of_chroma(luma, gray, gray) == 100).all()

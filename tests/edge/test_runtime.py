@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from edge import bundle
 from edge.bundle import TensorSpec
 from edge.errors import BundleError, ModelError
-from edge.runtime import Model, dequantise, pixel_table, quantise, rescale_table
+from edge.runtime import Model, dequantise, pixel_reader, pixel_table, quantise, rescale_table
 
 
 def spec(dtype: str, scale: float | None, zero_point: int = 0) -> TensorSpec:
@@ -59,6 +59,15 @@ def test_rounding_is_to_even_on_ties() -> None:
 def test_a_pixel_at_mean_and_std_128_needs_no_arithmetic() -> None:
     table = pixel_table(128.0, 128.0, spec("int8", 1 / 128))
     assert table.tolist() == list(range(-128, 128))
+
+
+@given(hnp.arrays(np.uint8, (4, 4)), st.floats(0, 255), st.floats(1, 255))
+def test_pixels_become_what_the_model_takes(pixels: np.ndarray, mean: float, std: float) -> None:
+    for kind in (spec("float32", None), spec("int8", 1 / 64, 3)):
+        expected = quantise((pixels - mean) / std, kind)
+        read = pixel_reader(mean, std, kind)(pixels)
+        assert read.dtype == expected.dtype
+        assert np.allclose(read, expected, atol=1e-4)
 
 
 @given(hnp.arrays(np.int8, 32), scales, zero_points, scales)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge import bundle
-from edge.cameras import open_camera
+from edge.cameras import open_uri
 from edge.datatypes import Frame
 from edge.detector import Detector
 
@@ -23,7 +23,7 @@ AWAY = (5.0, 6.7)
 
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
-    camera = open_camera(f"clip:{CLIP}?pace=fast")
+    camera = open_uri(f"clip:{CLIP}?pace=fast")
     found = []
     while (frame := camera.read()) is not None:
         found.append(frame)

@@ -1,0 +1,105 @@
+"""Measurements as tables: for the terminal, and in Markdown for the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convert.data import LABELS
+from convert.metrics import Scores
+from convert.run import StreamReport
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns line up, so that it reads in a terminal too.
+
+    Examples
+    --------
+    >>> print(table(["a", "b"], [["1", "22"]]))
+    | a |  b |
+    |---|---:|
+    | 1 | 22 |
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = "|".join(
+        "-" * (width + 2) if not index else "-" * (width + 1) + ":"
+        for index, width in enumerate(widths)
+    )
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *rest])} |"
+
+    return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
+
+
+def scores_table(measured: dict[str, Scores]) -> str:
+    """Return one row of overall figures for each thing measured."""
+    head = ["", "n", "accuracy", "95 % interval", "balanced", "macro F1", "ECE"]
+    rows = [
+        [
+            name,
+            str(scores.n),
+            percent(scores.accuracy),
+            f"{100 * scores.accuracy_interval[0]:.1f} to {percent(scores.accuracy_interval[1])}",
+            percent(scores.balanced_accuracy),
+            f"{scores.macro_f1:.3f}",
+            f"{scores.ece:.3f}",
+        ]
+        for name, scores in measured.items()
+    ]
+    return table(head, rows)
+
+
+def labels_table(scores: Scores) -> str:
+    """Return precision and recall of each label."""
+    rows = [
+        [
+            label,
+            str(sum(scores.confusion[index])),
+            percent(scores.precision[label]),
+            percent(scores.recall[label]),
+        ]
+        for index, label in enumerate(LABELS)
+    ]
+    return table(["label", "n", "precision", "recall"], rows)
+
+
+def confusion_table(scores: Scores) -> str:
+    """Return the confusion matrix: a row per true label, a column per answer."""
+    rows = [
+        [label, *map(str, counts)] for label, counts in zip(LABELS, scores.confusion, strict=True)
+    ]
+    return table(["true \\ answer", *LABELS], rows)
+
+
+def streams_table(report: StreamReport) -> str:
+    """Return the head beside the frame model, and its calibration."""
+    beside = table(
+        ["composed streams, steady stretches", "frame model alone", "with the head"],
+        [
+            ["accuracy", percent(report.frame_accuracy), percent(report.head_accuracy)],
+            [
+                "label flips a minute",
+                f"{report.frame_flips_a_minute:.1f}",
+                f"{report.head_flips_a_minute:.1f}",
+            ],
+        ],
+    )
+    covered = table(
+        ["abstain below", "steps answered", "accuracy of those"],
+        [[f"{low:.2f}", percent(share), percent(right)] for low, share, right in report.coverage],
+    )
+    calibration = (
+        f"temperature {report.temperature:.3f} (ECE {report.ece_before:.3f} before, "
+        f"{report.ece:.3f} after), fitted on the same {report.streams} streams of "
+        f"{report.steps} steps"
+    )
+    return f"{beside}\n\n{calibration}\n\n{covered}"

@@ -1,0 +1,54 @@
+"""What the tests of edge share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from realbroker import Cable, Ear, Mosquitto, program
+
+
+@pytest.fixture
+def brokers(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes brokers; all of them end with the test."""
+    binary = program("mosquitto", "mosquitto")
+    made: list[Mosquitto] = []
+
+    def make(lines: str = "allow_anonymous true", *, start: bool = True) -> Mosquitto:
+        made.append(Mosquitto(binary, tmp_path, lines))
+        if start:
+            made[-1].start()
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.kill()
+
+
+@pytest.fixture
+def ears() -> Iterator[Callable[..., Ear]]:
+    """Makes subscribers; all of them leave with the test."""
+    made: list[Ear] = []
+
+    def make(broker: Mosquitto, topics: str = "mien/#", *, version: int = 5) -> Ear:
+        made.append(Ear(broker.port, topics, version=version))
+        return made[-1]
+
+    yield make
+    for ear in made:
+        ear.close()
+
+
+@pytest.fixture
+def cables() -> Iterator[Callable[..., Cable]]:
+    """Makes cables to brokers, not plugged in yet; all of them are gone with the test."""
+    made: list[Cable] = []
+
+    def make(broker: Mosquitto, older: bytes | None = None) -> Cable:
+        made.append(Cable(broker.port, older))
+        return made[-1]
+
+    yield make
+    for cable in made:
+        cable.close()
