@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     head = commands.add_parser("train-head", help="train the temporal head for it")
     _add_folders(head)
-    _add_training(head, epochs=15)
+    _add_training(head, epochs=30)
     head.set_defaults(command=_train_head)
     return parser
 

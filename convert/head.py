@@ -32,12 +32,12 @@ class HeadSettings:
     the faces it learned from than of any it will meet.
     """
 
-    epochs: int = 15
+    epochs: int = 30
     seed: int = 1
     batch: int = 64
     train_streams: int = 2400
     val_streams: int = 600
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     embedding_dropout: float = 0.3
 
@@ -88,7 +88,6 @@ def train_head(
     learn = embed(frame, faces.train, settings.train_streams, composition, [settings.seed, 0])
     check = embed(frame, faces.val, settings.val_streams, composition, [settings.seed, 1])
     step = models.gru_step()
-    models.begin_as_average(step, frame)
     batches = -(-settings.train_streams // settings.batch)
     schedule = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate, batches * settings.epochs, alpha=0.01

@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         action="append",
         default=[],
-        help="clip:PATH[?pace=fast]; may be repeated; replaces the configuration's cameras",
+        help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, argus:0 or clip:PATH; "
+        "may be repeated; replaces the configuration's cameras",
     )
     run.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
     broker = run.add_mutually_exclusive_group()

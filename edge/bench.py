@@ -51,7 +51,8 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was measured. `fps` counts decoding too; `rss_mb` is the peak of this process.
+    """What was measured. `fps` counts decoding too; `rss_mb` is the peak of this process,
+    in units of 10^6 bytes.
 
     `import_s` is `import edge.daemon` alone; `first_event_s` is from the start of a `mien run`
     process to its first line. Both are medians of five, in seconds.
@@ -163,7 +164,7 @@ def measure(settings: Settings, clip: Path, *, faces: int, frames: int) -> Repor
         inside_invoke_ms=round(statistics.median(inside), 3),
         outside_invoke_ms=round(statistics.median(outside), 3),
         fps=round(frames / elapsed, 1),
-        rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
         import_s=_median_of_starts(_import_s),
         first_event_s=_median_of_starts(lambda: _first_event_s(clip)),
     )

@@ -193,9 +193,11 @@ class Mqtt(_Settings, frozen=True):
     `password_file` and the TLS files are read at every connection, so that they can be renewed
     while the daemon runs. `queue` events are kept while the broker is away; then the oldest are
     dropped. A broker forgets an event that it could not deliver for `event_expiry_s` (MQTT 5).
+    With `protocol` auto, MQTT 5 is tried first, and 3.1.1 where the broker does not take it.
     """
 
     url: str = "mqtt://localhost"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
     prefix: TopicPath = "mien"
     username: str | None = None
     password_file: str | None = None

@@ -29,10 +29,14 @@ from edge.errors import MienError
 from edge.outbox import Message
 
 Protocol = Literal["5", "3.1.1"]
-Fault = Literal["unreachable", "protocol", "hung-up", "credentials", "lost"]
+Fault = Literal["unreachable", "protocol", "silent", "credentials", "lost"]
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take to answer the first packet."""
+
+PROBE_TIMEOUT_S = 3.0
+"""How long it may take where it is not yet known whether it understands the question: a broker of
+3.1.1 may take a last will of MQTT 5 for the beginning of something longer, and wait."""
 
 CONNECT_TIMEOUT_S = 5.0
 """How long the TCP connection, and then the TLS handshake, may take."""
@@ -56,8 +60,8 @@ class LinkError(MienError):
     """A connection could not be made, was refused, or is lost.
 
     `fault` says what kind it is: `unreachable` (network, name, certificate), `protocol` (the
-    broker refuses the MQTT version), `hung-up` (it does so without a word, or is just going
-    down), `credentials`, or `lost`.
+    broker refuses the MQTT version), `silent` (it hangs up or does not answer: it refuses so, or
+    is going down), `credentials`, or `lost`.
     """
 
     def __init__(self, text: str, fault: Fault) -> None:
@@ -125,6 +129,8 @@ class Connection:
         What the broker publishes when the connection ends otherwise than by `disconnect`.
     timeout_s
         How long connecting may take, name resolution not counted.
+    answer_s
+        How long the broker may then take to answer.
 
     Raises
     ------
@@ -139,6 +145,7 @@ class Connection:
         will: Message,
         *,
         timeout_s: float = CONNECT_TIMEOUT_S,
+        answer_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         self.protocol: Protocol = protocol
         self._answer: tuple[ReasonCode, Properties | None] | None = None
@@ -152,7 +159,7 @@ class Connection:
             self._client.connect(access.broker.host, access.broker.port, access.keepalive_s)
         except OSError as exc:
             raise LinkError(_said(exc), "unreachable") from exc
-        self._answer_by_s = monotonic() + ANSWER_TIMEOUT_S
+        self._answer_by_s = monotonic() + answer_s
 
     def __enter__(self) -> Connection:
         """Return the connection."""
@@ -232,7 +239,7 @@ class Connection:
             self._client.loop_write()
         self._check(self._client.loop_misc())
         if self._answer is None and monotonic() > self._answer_by_s:
-            raise LinkError("it takes the connection and does not answer", "lost")
+            raise LinkError("it takes the connection and does not answer", "silent")
 
     def acknowledged(self) -> list[Acknowledged]:
         """Return what was acknowledged since the last call."""
@@ -310,7 +317,7 @@ class Connection:
 
     def _gone(self) -> LinkError:
         if self._answer is None:
-            return LinkError("it hangs up instead of answering", "hung-up")
+            return LinkError("it hangs up instead of answering", "silent")
         if self._goodbye is None or not self._goodbye.is_failure:
             return LinkError("the connection is closed", "lost")
         return LinkError(f"the connection is lost ({self._goodbye})", "lost")

@@ -44,7 +44,7 @@ def run(stream: TextIO | None = None) -> int:
         settings = Settings(
             device_id="demo",
             camera=(Camera(uri=f"clip:{SAMPLE}", name="sample"),),
-            mqtt=Mqtt(url=f"mqtt://{broker}"),
+            mqtt=Mqtt(url=f"mqtt://{broker}", protocol="3.1.1"),
             # Often enough that a stranger sees something happen.
             events=Events(heartbeat_s=0.5),
         )

@@ -19,9 +19,9 @@ _STEADY_S = 10.0
 class Dialogue:
     """What is remembered from connection to connection.
 
-    MQTT 5 is tried first; a broker that refuses it, or that hangs up on it before any version
-    has ever worked, is tried with 3.1.1, and what worked is kept. Each trouble is said once an
-    outage, however often it recurs; refused credentials are tried again slowly.
+    MQTT 5 is tried first; a broker that refuses it, or that has no answer to it before any
+    version has ever worked, is tried with 3.1.1, and what worked is kept. Each trouble is said
+    once an outage, however often it recurs; refused credentials are tried again slowly.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class Dialogue:
         How it is named in the log.
     backoff
         How long to wait between attempts.
+    only
+        The one protocol to try, if it is known.
 
     Attributes
     ----------
@@ -40,16 +42,22 @@ class Dialogue:
         Why there is no connection; None while there is one.
     """
 
-    def __init__(self, broker: str, backoff: Backoff) -> None:
+    def __init__(self, broker: str, backoff: Backoff, only: Protocol | None = None) -> None:
         self._broker = broker
         self._backoff = backoff
         self._said: set[str] = set()
         self._dropped = 0
         self._refusing = False
         self._since_s: float | None = None
-        self.protocol: Protocol = "5"
+        self._only = only
+        self.protocol: Protocol = only or "5"
         self.settled: Protocol | None = None
         self.trouble: str | None = None
+
+    @property
+    def probing(self) -> bool:
+        """Whether the next attempt may be in a protocol the broker does not know."""
+        return self._only is None and self.settled is None and self.protocol == "5"
 
     def failed(self, error: LinkError) -> float | None:
         """Take in that a connection failed.
@@ -63,8 +71,8 @@ class Dialogue:
         since_s, self._since_s = self._since_s, None
         if since_s is not None and monotonic() - since_s >= _STEADY_S:
             self._backoff.reset()
-        unsettled = error.fault == "hung-up" and self.settled is None
-        if error.fault == "protocol" or unsettled:
+        unsettled = error.fault == "silent" and self.settled is None
+        if self._only is None and (error.fault == "protocol" or unsettled):
             self.protocol = "3.1.1" if self.protocol == "5" else "5"
             if self.protocol == "3.1.1":
                 return None
@@ -78,7 +86,8 @@ class Dialogue:
     def succeeded(self, dropped: int) -> None:
         """Take in that the broker let us in; `dropped` events were lost since the beginning."""
         if self.settled != self.protocol or self._said:
-            why = "" if self.protocol == "5" else "; the broker takes no MQTT 5"
+            older = self.protocol == "3.1.1" and self._only is None
+            why = "; the broker takes no MQTT 5" if older else ""
             _log.info("mqtt: %s: connected with MQTT %s%s", self._broker, self.protocol, why)
         if dropped > self._dropped:
             lost = dropped - self._dropped

@@ -21,7 +21,15 @@ from edge import clock, payloads
 from edge.access import Access, read_access
 from edge.backoff import Backoff
 from edge.config import Mqtt
-from edge.connection import CONNECT_TIMEOUT_S, Bell, Connection, LinkError, Protocol
+from edge.connection import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    PROBE_TIMEOUT_S,
+    Bell,
+    Connection,
+    LinkError,
+    Protocol,
+)
 from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
@@ -96,13 +104,17 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
-        self._access: Access | None = read_access(settings, device_id)
-        self._broker = self._access.broker
+        access = read_access(settings, device_id)
+        self._access: Access | None = access
         self._board = Board()
         self._bell = Bell()
         self._closing = threading.Event()
         self._close_by_s = float("inf")
-        self._dialogue = Dialogue(str(self._broker), backoff or Backoff())
+        self._dialogue = Dialogue(
+            str(access.broker),
+            backoff or Backoff(),
+            None if settings.protocol == "auto" else settings.protocol,
+        )
         self._connected = False
         self._refused = 0
         self._backlog = 0
@@ -239,6 +251,7 @@ class Publisher:
             self._dialogue.protocol,
             self._availability(payloads.OFFLINE),
             timeout_s=min(CONNECT_TIMEOUT_S, left_s),
+            answer_s=PROBE_TIMEOUT_S if self._dialogue.probing else ANSWER_TIMEOUT_S,
         )
 
     def _serve(self, connection: Connection) -> None:

@@ -72,7 +72,7 @@ def test_refused_credentials_are_tried_again_slowly(caplog: pytest.LogCaptureFix
 
 def test_the_older_protocol_is_tried_at_once_and_the_newer_again_after_a_wait() -> None:
     talk = fresh()
-    hung_up = LinkError("it hangs up", "hung-up")
+    hung_up = LinkError("it hangs up", "silent")
     assert talk.protocol == "5"
     assert talk.failed(hung_up) is None
     assert talk.protocol == "3.1.1"
@@ -83,10 +83,20 @@ def test_the_older_protocol_is_tried_at_once_and_the_newer_again_after_a_wait() 
 def test_a_protocol_that_worked_is_kept_until_it_is_refused_outright() -> None:
     talk = fresh()
     talk.succeeded(dropped=0)
-    assert talk.failed(LinkError("it hangs up", "hung-up")) == 1
+    assert talk.failed(LinkError("it hangs up", "silent")) == 1
     assert (talk.protocol, talk.settled) == ("5", "5")
     assert talk.failed(LinkError("it refuses MQTT 5", "protocol")) is None
     assert talk.protocol == "3.1.1"
+
+
+def test_a_protocol_that_is_set_is_the_only_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    talk = Dialogue("broker:1883", Backoff(dice=lambda: 1.0), "3.1.1")
+    assert not talk.probing
+    assert talk.failed(LinkError("it refuses MQTT 3.1.1", "protocol")) == 1
+    assert talk.protocol == "3.1.1"
+    talk.succeeded(dropped=0)
+    assert caplog.messages[-1] == "mqtt: broker:1883: connected with MQTT 3.1.1"
 
 
 def test_what_was_dropped_is_said_when_the_broker_is_back(caplog: pytest.LogCaptureFixture) -> None:

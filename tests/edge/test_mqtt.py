@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from realbroker import CONTINUE, STOP, Cable, Ear, Mosquitto, eventually, program
 
-from edge import connection, payloads, schema
+from edge import mqtt, payloads, schema
 from edge.backoff import Backoff
 from edge.config import Mqtt
 from edge.datatypes import Event, EventBox, Latency, TrackInfo
@@ -559,12 +559,24 @@ def test_what_is_no_broker_is_tried_again_with_both_protocols(
     assert sum("trying again" in line for line in caplog.messages) <= 2
 
 
-def test_a_server_that_never_answers_is_given_up(
+def test_a_server_that_never_answers_is_asked_in_3_1_1_and_given_up(
     publishers: PublisherMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt, "PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt, "ANSWER_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
         publisher = publishers(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
-        eventually(lambda: publisher.link().trouble is not None)
+        for version in (b"MQTT\x05", b"MQTT\x04"):
+            caller, _ = server.accept()
+            with caller:
+                assert version in caller.recv(256)
+                assert caller.recv(1) == b""
         assert publisher.link().trouble == "it takes the connection and does not answer"
         publisher.close()
+
+
+def test_the_protocol_can_be_set(brokers: BrokerMaker, publishers: PublisherMaker) -> None:
+    broker = brokers()
+    publisher = publishers(broker.url, protocol="3.1.1")
+    connected(publisher)
+    assert publisher.link().protocol == "3.1.1"
