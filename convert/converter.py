@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from convert.train import load_network
 from edge.datatypes import Float32Array
 
 Inputs = dict[str, Float32Array]
@@ -114,7 +115,7 @@ def main() -> None:
     source, calibration, precision, result = sys.argv[1:]
     with np.load(calibration) as archive:
         inputs = {name: archive[name] for name in archive.files}
-    Path(result).write_bytes(convert(keras.models.load_model(source), inputs, precision))
+    Path(result).write_bytes(convert(load_network(Path(source)), inputs, precision))
 
 
 if __name__ == "__main__":

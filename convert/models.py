@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from convert.data import LABELS, TILE
 
@@ -34,6 +35,19 @@ FRAME_MODELS: dict[str, Callable[[], keras.Model]] = {"kalambate": kalambate}
 """Every frame model by the name `mien-convert train --model` knows it by."""
 
 
+@keras.saving.register_keras_serializable("mien")
+class Sum(keras.layers.Layer):  # type: ignore[misc]  # keras publishes no types
+    """The sum of two tensors.
+
+    `keras.layers.Add` takes a term of one sample for a bias: the converted file then has
+    reshapes in it, and the 16-bit quantiser crashed on some networks.
+    """
+
+    def call(self, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        """Return the sum."""
+        return tf.add(first, second)
+
+
 def gru_step() -> keras.Model:
     """Return one step of a gated recurrent unit and the scores it gives.
 
@@ -48,19 +62,19 @@ def gru_step() -> keras.Model:
     dense = keras.layers.Dense
     embedding = keras.Input((EMBEDDING,), name="embedding")
     state = keras.Input((HIDDEN,), name="state")
-    add, times = keras.layers.Add, keras.layers.Multiply
+    times = keras.layers.Multiply
 
     def gate(name: str) -> keras.KerasTensor:
         seen = dense(HIDDEN, name=f"{name}_input")(embedding)
         kept = dense(HIDDEN, use_bias=False, name=f"{name}_state")(state)
-        return keras.layers.Activation("sigmoid", name=name)(add()([seen, kept]))
+        return keras.layers.Activation("sigmoid", name=name)(Sum()(seen, kept))
 
     keep, reset = gate("update"), gate("reset")
     recalled = times()([reset, dense(HIDDEN, name="candidate_state")(state)])
     seen = dense(HIDDEN, name="candidate_input")(embedding)
-    candidate = keras.layers.Activation("tanh", name="candidate")(add()([seen, recalled]))
-    new_state = add(name="new_state")(
-        [times()([keep, state]), times()([keras.ops.subtract(1.0, keep), candidate])]
-    )
+    candidate = keras.layers.Activation("tanh", name="candidate")(Sum()(seen, recalled))
+    kept = times()([keep, state])
+    new = times()([keras.ops.subtract(1.0, keep), candidate])
+    new_state = Sum(name="new_state")(kept, new)
     logits = dense(len(LABELS), name="logits")(new_state)
     return keras.Model([embedding, state], [logits, new_state], name="gru_step")

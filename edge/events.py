@@ -84,7 +84,8 @@ def advance(
             return story, None
         return replace(story, told=estimate.emotion, told_s=time_s), "start"
     if not _leads(estimate, story.told, rules.margin):
-        story = replace(story, rival=None)
+        if story.rival is not None:
+            story = replace(story, rival=None)
     elif story.rival != estimate.emotion:
         story = replace(story, rival=estimate.emotion, rival_since_s=time_s)
     if story.rival is not None and time_s - story.rival_since_s >= rules.hold_s:

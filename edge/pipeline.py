@@ -14,7 +14,7 @@ from time import monotonic, perf_counter
 from typing import Protocol
 
 from edge import clock
-from edge.bundle import Bundle, CropSpec, StreamManifest, load_detector, load_stream
+from edge.bundle import Bundle, StreamManifest, load_detector, load_stream
 from edge.config import Settings
 from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Frame, Latency, Track
@@ -60,11 +60,6 @@ class Models:
     def invoked_s(self) -> float:
         """Seconds spent inside `invoke()` so far, by all models."""
         return self.detector.invoked_s + self.networks.invoked_s
-
-    @property
-    def crop(self) -> CropSpec:
-        """How faces are framed for the expression bundle."""
-        return self.manifest.input.crop
 
 
 def load_models(settings: Settings) -> Models:
@@ -137,6 +132,7 @@ class Pipeline:
         self._most_faces = settings.detector.most_faces
         self._rules = settings.events
         self._models = models
+        self._framing = models.manifest.input
         self._factory = factory
         self._observe = observe
         self._tracker = Tracker(
@@ -194,8 +190,7 @@ class Pipeline:
 
     def _face(self, frame: Frame, track: Track, clocked: _Clocked) -> Event | None:
         begun = perf_counter()
-        size = self._models.manifest.input.size
-        tile = crop(frame.luma, track.face.keypoints, self._models.crop, size)
+        tile = crop(frame.luma, track.face.keypoints, self._framing.crop, self._framing.size)
         crop_s = perf_counter() - begun
         known = self._faces.get(track.number)
         look = self._models.emotion.look(tile, known.memory if known else None, frame.time_s)

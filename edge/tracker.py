@@ -109,20 +109,17 @@ class Tracker:
 
     def _followed(self, candidate: _Candidate, face: Detection, time_s: float) -> _Candidate:
         elapsed = time_s - candidate.last_detected_s
-        velocity = candidate.velocity
+        vx, vy = candidate.velocity
         if elapsed > 0:
-            moves = zip(_centre(face.box), _centre(candidate.face.box), velocity, strict=True)
-            vx, vy = (
-                _MEMORY * old + (1 - _MEMORY) * (now - before) / elapsed
-                for now, before, old in moves
-            )
-            velocity = (vx, vy)
+            (x, y), (u, v) = _centre(face.box), _centre(candidate.face.box)
+            vx = _MEMORY * vx + (1 - _MEMORY) * (x - u) / elapsed
+            vy = _MEMORY * vy + (1 - _MEMORY) * (y - v) / elapsed
         followed = _Candidate(
             candidate.number,
             face,
             candidate.first_seen_s,
             time_s,
-            velocity,
+            (vx, vy),
             candidate.detections + 1,
             in_view=True,
         )
@@ -170,12 +167,18 @@ def moved(face: Detection, x: float, y: float) -> Detection:
 
 def _associate(expected: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
     """Pair expected faces with found ones, nearest first; return {expected: found}."""
-    pairs = sorted(
-        (apart, i, j)
-        for i, one in enumerate(expected)
-        for j, other in enumerate(found)
-        if (apart := distance(one, other)) < _REACH
-    )
+    pairs = []
+    places = [(2 * box.x + box.width, box.width) for box in found]
+    for i, one in enumerate(expected):
+        middle, width = 2 * one.x + one.width, one.width
+        for j, (other_middle, other_width) in enumerate(places):
+            # In a crowd most pairs are plainly out of reach; measuring each would cost more
+            # than all the rest of tracking.
+            if abs(middle - other_middle) < _REACH * (width + other_width):
+                apart = distance(one, found[j])
+                if apart < _REACH:
+                    pairs.append((apart, i, j))
+    pairs.sort()
     owners: dict[int, int] = {}
     taken: set[int] = set()
     for _, i, j in pairs:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -109,7 +108,7 @@ def no_picture_in(payload: bytes) -> None:
     assert len(text) < 2304, "no payload is as long as the smallest picture here"
     assert not re.search(r"[A-Za-z0-9+/=]{120,}", text), "no base64"
 
-    def walk(value: Any) -> None:
+    def walk(value: object) -> None:
         if isinstance(value, dict):
             for each in value.values():
                 walk(each)

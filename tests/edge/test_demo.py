@@ -43,7 +43,7 @@ def test_it_shows_the_whole_of_it_and_ends_by_itself() -> None:
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['amqtt'] = None; import edge.__main__ as m; sys.exit(m.main(['demo']))"
-    done = run("-c", code)
+    without = "import sys; sys.modules['amqtt'] = None; import edge.__main__ as mien; "
+    done = run("-c", without + "sys.exit(mien.main(['demo']))")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("pip install 'mien[demo]'")

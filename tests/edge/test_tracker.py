@@ -93,6 +93,21 @@ def test_a_face_that_grows_quickly_is_not_a_face_far_behind_it() -> None:
     assert distance(face(0.5, 0.5, 0.1).box, face(0.5, 0.5, 0.4).box) > 1
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.9)), max_size=12))
+def test_a_crowd_that_stands_still_keeps_its_numbers(
+    places: list[tuple[float, float, float]],
+) -> None:
+    apart = [
+        place
+        for index, place in enumerate(places)
+        if all(distance(face(*place).box, face(*each).box) > 1 for each in places[:index])
+    ]
+    faces = tracker(confirm=1)
+    first = faces.detected([face(*place) for place in apart], 0.0).present
+    again = faces.detected([face(*place) for place in reversed(apart)], 0.1).present
+    assert [track.face for track in first] == [track.face for track in again]
+
+
 def test_finish_ends_every_told_track() -> None:
     faces = tracker()
     for time_s in (0.0, 0.1):
