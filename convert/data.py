@@ -30,6 +30,9 @@ MEAN = STD = 128.0
 
 LABELS_FILE = "labels.csv"
 
+FER2013_SHA256 = "6b817463a6dd07992a7811ddbe920e6542c13bea3b2fbd7c07e1866d38ef9261"
+"""Of `labels.csv` of the FER2013 folder the shipped bundle was trained on."""
+
 Split = Literal["train", "val"]
 Labels = npt.NDArray[np.int64]
 
@@ -99,6 +102,11 @@ def load(folder: Path) -> Data:
             raise DataError(f"{file}: no row with split={name}; add some")
         parts[name] = Tiles(pixels[chosen], labels[chosen])
     return Data(parts["train"], parts["val"], hashlib.sha256(raw).hexdigest())
+
+
+def data_name(labels_sha256: str) -> str:
+    """Return what documents call a data set, which decides the terms of weights trained on it."""
+    return "FER2013" if labels_sha256 == FER2013_SHA256 else "own data"
 
 
 def normalise(pixels: UInt8Array) -> Float32Array:

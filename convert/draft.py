@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from convert.data import LABELS, MEAN, STD, TILE
+from convert.data import LABELS, MEAN, STD, TILE, data_name
 from convert.errors import RunError
 from convert.framing import CROP
 from convert.quantise import Quantised
@@ -29,6 +29,11 @@ ABSTAIN_BELOW = 0.4
 """On streams of `val` this answers four steps in five and lifts their accuracy by 6 points."""
 
 RESET_AFTER_S = 1.0
+
+_LICENCES = {
+    "FER2013": "Apache-2.0 (code); weights trained on FER2013: for research and evaluation only",
+    "own data": "Apache-2.0 (code); weights: as the owner of the training data says",
+}
 
 
 class RunRecords(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,8 +125,6 @@ def _provenance(found: RunRecords) -> Provenance:
             "head_seconds": round(found.head.seconds),
             "head_precision": found.quantised.head_precision,
         },
-        licence=(
-            "Apache-2.0 (code); weights trained on FER2013 are for research and evaluation only"
-        ),
+        licence=_LICENCES[data_name(found.frame.data_sha256)],
         origin="mien-convert train, train-head, quantise, package",
     )

@@ -33,13 +33,14 @@ LIMIT_S = 600.0
 class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `quantise` made, and from what.
 
-    `parameters` and `macs` are by the stem of the file (`frame`, `head`).
+    `size` (bytes), `parameters` and `macs` are by the stem of the file (`frame`, `head`).
     """
 
     frame: ModelFile
     head: ModelFile
     source_sha256: dict[str, str]
     head_precision: str
+    size: dict[str, int]
     parameters: dict[str, int]
     macs: dict[str, int]
 
@@ -89,6 +90,7 @@ def quantise(
         head=contents["head"].signature,
         source_sha256={f"{stem}.keras": sha256_of(run / f"{stem}.keras") for stem in contents},
         head_precision=head_precision,
+        size={stem: each.size for stem, each in contents.items()},
         parameters={"frame": frame.count_params(), "head": head.count_params()},
         macs={stem: each.macs for stem, each in contents.items()},
     )

@@ -98,8 +98,8 @@ def streams_table(report: StreamReport) -> str:
         [[f"{low:.2f}", percent(share), percent(right)] for low, share, right in report.coverage],
     )
     calibration = (
-        f"temperature {report.temperature:.3f} (ECE {report.ece_before:.3f} before, "
-        f"{report.ece:.3f} after), fitted on the same {report.streams} streams of "
-        f"{report.steps} steps"
+        f"{report.streams} streams of {report.steps} steps; temperature "
+        f"{report.temperature:.3f}, ECE {report.ece_before:.3f} without it and {report.ece:.3f} "
+        "with it"
     )
     return f"{beside}\n\n{calibration}\n\n{covered}"

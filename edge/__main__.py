@@ -13,7 +13,7 @@ from edge import __version__
 from edge.errors import EXIT_FAILURE, MienError
 
 if TYPE_CHECKING:
-    from edge.config import Settings
+    from edge.settings import Settings
 
 _EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
 

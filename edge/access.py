@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.broker import Broker, parse_url
-from edge.config import Mqtt
 from edge.errors import ConfigError
+from edge.settings import Mqtt
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import TextIO
 
 from edge.bundle import FaceInput, load_detector, load_stream
 from edge.capture import Captures
-from edge.config import Settings
 from edge.crop import crop
 from edge.datatypes import Box, Detection, Frame
 from edge.detector import Detector
 from edge.quality import Quality, assess
+from edge.settings import Settings
 
 COLUMNS, ROWS = 64, 18
 _REDRAWS_PER_SECOND = 5.0

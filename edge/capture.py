@@ -25,9 +25,9 @@ from types import TracebackType
 from typing import final
 
 from edge.cameras import open_camera
-from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame
 from edge.imaging import arrange, thinned
+from edge.settings import Camera as CameraSettings
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Settings: one TOML file, overridden by `MIEN_*` environment variables, then by the command line.
+"""Reads the settings: one TOML file, then `MIEN_*` variables, then the command line.
 
 A key that does not exist is refused with the nearest one that does, because a misspelt key that
 is silently ignored is found a year later in a lobby.
@@ -14,12 +14,13 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from edge.broker import parse_url
 from edge.errors import ConfigError
+from edge.settings import CAMERA_TABLES, Camera, Emotion, Mqtt, Settings, Stream
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,197 +30,6 @@ else:
 DEFAULT_FILE = Path("/etc/mien/mien.toml")
 ENVIRONMENT_PREFIX = "MIEN_"
 FILE_VARIABLE = "MIEN_CONFIG"
-
-Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)]
-TopicLevel = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        max_length=64,
-        description="letters, digits, '_', '.' and '-'; it becomes one level of an MQTT topic",
-    ),
-]
-Pixels = Annotated[int, msgspec.Meta(ge=16, le=8192)]
-EvenPixels = Annotated[int, msgspec.Meta(ge=16, le=8192, multiple_of=2)]
-FramesPerSecond = Annotated[float, msgspec.Meta(ge=1.0, le=240.0)]
-MainsFrequency = Literal["off", 50, 60]
-StreamTimeout = Annotated[float, msgspec.Meta(ge=0.5, le=120.0)]
-TopicPath = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
-        max_length=256,
-        description="one or more levels of an MQTT topic",
-    ),
-]
-
-
-class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The manner of every settings struct."""
-
-
-class Picamera2(_Settings, frozen=True):
-    """A Raspberry Pi camera, through libcamera.
-
-    The `main` stream is read at `width` x `height`. With `lores` the main stream runs at twice
-    that, and what is read is scaled down from it by the image processor: many sensors crop their
-    view for small pictures, and this keeps it wide. `mains_hz` lets exposure times fit the
-    flicker of lamps, `exposure_ev` brightens (+) or darkens (-) by powers of two, `autofocus`
-    keeps focusing where the lens can move. What is left out stays as the camera has it.
-    """
-
-    width: EvenPixels = 640
-    height: EvenPixels = 480
-    fps: FramesPerSecond = 30.0
-    stream: Literal["main", "lores"] = "main"
-    mains_hz: MainsFrequency | None = None
-    exposure_ev: Annotated[float, msgspec.Meta(ge=-8.0, le=8.0)] | None = None
-    autofocus: bool | None = None
-
-
-class V4l2(_Settings, frozen=True):
-    """A USB camera, or whatever else the kernel shows as /dev/videoN.
-
-    `format` is what crosses the cable (MJPG, YUYV; OpenCV chooses unless told): MJPG for large
-    pictures, because USB 2 is too slow for 1280x720 YUYV. `mains_hz` is the camera's own filter
-    against the flicker of lamps; left out, it stays as it is.
-    """
-
-    width: Pixels = 640
-    height: Pixels = 480
-    fps: Annotated[int, msgspec.Meta(ge=1, le=240)] = 30
-    format: Annotated[str, msgspec.Meta(pattern="^[A-Z0-9]{4}$")] | None = None
-    buffers: Annotated[int, msgspec.Meta(ge=2, le=10)] = 4
-    mains_hz: MainsFrequency | None = None
-
-
-class Stream(_Settings, frozen=True):
-    """A camera on the network: RTSP, or MJPEG over HTTP.
-
-    `transport` is RTSP's: `tcp` is tried first and UDP where the camera refuses it; `udp` is
-    UDP alone. All cameras of a process share one, because OpenCV has one setting for all.
-    """
-
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: StreamTimeout = 10.0
-    read_timeout_s: StreamTimeout = 10.0
-
-
-class Argus(_Settings, frozen=True):
-    """A CSI camera of a Jetson. Its own rotation is left alone: use the camera's `rotate`."""
-
-    width: EvenPixels = 1280
-    height: EvenPixels = 720
-    fps: Annotated[int, msgspec.Meta(ge=1, le=240)] = 30
-
-
-class Camera(_Settings, frozen=True):
-    """One camera. `region` (x, y, width, height as fractions) is cut after turning.
-
-    Each kind of camera has a table of its own, which only a URI of that kind may have.
-    """
-
-    uri: str
-    name: TopicLevel = "camera"
-    rotate: Literal[0, 90, 180, 270] = 0
-    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
-    region: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
-    picamera2: Picamera2 | None = None
-    v4l2: V4l2 | None = None
-    stream: Stream | None = None
-    argus: Argus | None = None
-
-    @property
-    def scheme(self) -> str:
-        """What stands before the colon of the URI."""
-        return self.uri.partition(":")[0]
-
-
-CAMERA_TABLES = {
-    "picamera2": ("picamera2",),
-    "v4l2": ("v4l2",),
-    "stream": ("rtsp", "http", "https"),
-    "argus": ("argus",),
-}
-"""The tables that a `[[camera]]` may have, each with the URI schemes it is for."""
-
-
-class Detector(_Settings, frozen=True):
-    """Which faces are found. `every` frames the detector looks; between, tracks are predicted.
-
-    `score` replaces the bundle's own threshold. Faces beyond the `most_faces` largest are left
-    out, so that a crowd cannot stall the device.
-    """
-
-    bundle: str = "blazeface-short"
-    every: Annotated[int, msgspec.Meta(ge=1, le=30)] = 1
-    score: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] | None = None
-    most_faces: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
-
-
-class Tracker(_Settings, frozen=True):
-    """`confirm` detections begin a track; one not detected for `bridge_s` seconds has left."""
-
-    confirm: Annotated[int, msgspec.Meta(ge=1, le=30)] = 2
-    bridge_s: Seconds = 0.8
-
-
-class Emotion(_Settings, frozen=True):
-    """Which expression bundle runs."""
-
-    bundle: str = "mien-baseline"
-
-
-class Events(_Settings, frozen=True):
-    """When a change is told: see `edge.events`."""
-
-    settle_s: Seconds = 0.3
-    hold_s: Seconds = 0.3
-    margin: Share = 0.1
-    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600.0)] = 5.0
-
-
-class Runtime(_Settings, frozen=True):
-    """What runs the models, and on how many cores."""
-
-    library: Literal["ai-edge-litert", "tflite-runtime"] = "ai-edge-litert"
-    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-
-
-class Mqtt(_Settings, frozen=True):
-    """Where events are published, and as whom.
-
-    `password_file` and the TLS files are read at every connection, so that they can be renewed
-    while the daemon runs. `queue` events are kept while the broker is away; then the oldest are
-    dropped. A broker forgets an event that it could not deliver for `event_expiry_s` (MQTT 5).
-    With `protocol` auto, MQTT 5 is tried first, and 3.1.1 where the broker does not take it.
-    """
-
-    url: str = "mqtt://localhost"
-    protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    prefix: TopicPath = "mien"
-    username: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
-    queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
-    event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
-
-
-class Settings(_Settings, frozen=True):
-    """Everything that can be set. Every table may be left out; only a camera must be named."""
-
-    device_id: TopicLevel = "mien"
-    camera: tuple[Camera, ...] = ()
-    detector: Detector = Detector()
-    tracker: Tracker = Tracker()
-    emotion: Emotion = Emotion()
-    events: Events = Events()
-    runtime: Runtime = Runtime()
-    mqtt: Mqtt = Mqtt()
 
 
 def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:

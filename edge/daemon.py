@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from edge.capture import Capture, Captures
-from edge.config import Settings
 from edge.datatypes import Event
 from edge.errors import ConfigError
 from edge.events import EventFactory
 from edge.mqtt import Publisher
 from edge.pipeline import Models, Pipeline, load_models, unobserved
+from edge.settings import Settings
 from edge.sinks import JsonLines, Sink
 from edge.telemetry import Telemetry
 

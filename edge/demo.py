@@ -20,8 +20,8 @@ from typing import Any, TextIO
 
 from edge import daemon
 from edge.broker import Broker
-from edge.config import Camera, Events, Mqtt, Settings
 from edge.errors import MienError
+from edge.settings import Camera, Events, Mqtt, Settings
 from edge.subscriber import Subscriber
 from edge.watch import Fleet, line
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
-from edge.config import Events
 from edge.datatypes import (
     UNSURE,
     Box,
@@ -23,6 +22,7 @@ from edge.datatypes import (
     Track,
     TrackInfo,
 )
+from edge.settings import Events
 
 VALENCE = {
     "angry": -0.51,

@@ -20,7 +20,6 @@ import msgspec
 from edge import clock, payloads
 from edge.access import Access, read_access
 from edge.backoff import Backoff
-from edge.config import Mqtt
 from edge.connection import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -35,6 +34,7 @@ from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.outbox import Board, MemoryOutbox, Message, Outbox
 from edge.payloads import CameraState, CameraStatus, Health, Info
+from edge.settings import Mqtt
 
 _log = logging.getLogger(__name__)
 

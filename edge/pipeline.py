@@ -15,7 +15,6 @@ from typing import Protocol
 
 from edge import clock
 from edge.bundle import Bundle, StreamManifest, load_detector, load_stream
-from edge.config import Settings
 from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Frame, Latency, Track
 from edge.detector import Detector
@@ -23,6 +22,7 @@ from edge.emotion import EmotionModel, Look, Memory
 from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in
 from edge.networks import StreamNetworks
 from edge.payloads import FaceNow
+from edge.settings import Settings
 from edge.tracker import Tracker, Tracking
 
 StageObserver = Callable[[str, float], None]

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from edge.bundle import Manifest
-from edge.config import Settings
 from edge.datatypes import Event
 from edge.errors import UsageError
 from edge.payloads import CameraState, CameraStatus, Health, Info
+from edge.settings import Settings
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "bundle": (Manifest, "manifest.json of a Mien bundle"),

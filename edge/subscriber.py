@@ -14,8 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.access import read_access
-from edge.config import Mqtt
 from edge.errors import MienError
+from edge.settings import Mqtt
 
 _CONNECT_TIMEOUT_S = 5.0
 _MOST_WAITING = 10_000

@@ -12,10 +12,10 @@ from time import monotonic
 from edge import clock, health, payloads
 from edge.bundle import Bundle
 from edge.capture import Capture
-from edge.config import Settings
 from edge.health import Monitor, Sensors
 from edge.mqtt import Publisher
 from edge.payloads import BundleInfo, CameraStatus, Condition, FaceNow, Info
+from edge.settings import Settings
 
 HEALTH_EVERY_S = 30.0
 FIRST_HEALTH_S = 5.0

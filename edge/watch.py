@@ -14,9 +14,9 @@ from typing import TextIO, TypeVar
 
 import msgspec
 
-from edge.config import Mqtt
 from edge.datatypes import Event
 from edge.payloads import ONLINE, CameraState, CameraStatus, Health
+from edge.settings import Mqtt
 from edge.subscriber import Subscriber
 
 _BAR = 10

@@ -10,9 +10,9 @@ import importlib
 import re
 from typing import Protocol
 
-from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
 
 
 class Camera(Protocol):

@@ -13,9 +13,9 @@ import subprocess
 import cv2
 
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
-from edge.config import Argus
-from edge.config import Camera as CameraSettings
 from edge.errors import CameraError
+from edge.settings import Argus
+from edge.settings import Camera as CameraSettings
 
 _SOURCE = "nvarguscamerasrc"
 

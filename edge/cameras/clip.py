@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 
 from edge.cameras.opencv import prepare_decoders
-from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame, UInt8Array
 from edge.errors import CameraError
 from edge.imaging import luma_of, read_image
+from edge.settings import Camera as CameraSettings
 
 _log = logging.getLogger(__name__)
 

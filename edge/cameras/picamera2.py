@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from edge.cameras.stamps import FrameClock, from_boot_clock
-from edge.config import Camera as CameraSettings
-from edge.config import Picamera2
 from edge.datatypes import Frame
 from edge.errors import CameraError
 from edge.imaging import bgr_of_chroma, yuv420_planes
+from edge.settings import Camera as CameraSettings
+from edge.settings import Picamera2
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ import cv2
 
 from edge.cameras import masked
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
-from edge.config import Camera as CameraSettings
-from edge.config import Stream
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
+from edge.settings import Stream
 
 _PORTS = {"rtsp": 554, "http": 80, "https": 443}
 _OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"

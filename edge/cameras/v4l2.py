@@ -20,9 +20,9 @@ from pathlib import Path
 import cv2
 
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
-from edge.config import Camera as CameraSettings
-from edge.config import V4l2
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
+from edge.settings import V4l2
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from edge import bundle
 from edge.cameras import open_uri
-from edge.config import Tracker as TrackerSettings
 from edge.datatypes import Detection, Frame
 from edge.detector import Detector
+from edge.settings import Tracker as TrackerSettings
 from edge.tracker import Tracker, distance
 
 STEPS = (1, 2, 3, 5, 8)

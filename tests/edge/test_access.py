@@ -11,9 +11,9 @@ from realbroker import Mosquitto, eventually, program
 
 from edge.access import read_access
 from edge.backoff import Backoff
-from edge.config import Mqtt
 from edge.errors import ConfigError
 from edge.mqtt import Publisher
+from edge.settings import Mqtt
 
 BrokerMaker = Callable[..., Mosquitto]
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from edge import aim, bundle
-from edge.config import Camera, Settings
 from edge.datatypes import Frame
 from edge.detector import Detector
 from edge.imaging import luma_of, read_image
+from edge.settings import Camera, Settings
 
 DATA = Path(__file__).parents[1] / "data"
 _, MANIFEST = bundle.load_stream("mien-baseline")

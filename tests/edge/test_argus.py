@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edge.cameras import argus, open_camera, open_uri
-from edge.config import Argus, Camera
 from edge.errors import CameraError
+from edge.settings import Argus, Camera
 
 
 class FakeCapture:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edge import bench
-from edge.config import Settings
 from edge.datatypes import Box, Detection, Frame, Keypoints, Point
 from edge.errors import MienError
+from edge.settings import Settings
 
 
 @pytest.fixture(scope="module")

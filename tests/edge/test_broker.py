@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from edge import config
 from edge.broker import Broker, parse_url
-from edge.config import Mqtt, Settings
 from edge.errors import ConfigError
+from edge.settings import Mqtt, Settings
 
 
 @pytest.mark.parametrize(

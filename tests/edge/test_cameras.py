@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from edge import cameras
 from edge.cameras import masked, open_uri
 from edge.cameras.stamps import OLDEST_S, FrameClock, from_boot_clock
-from edge.config import CAMERA_TABLES
 from edge.errors import CameraError
+from edge.settings import CAMERA_TABLES
 
 # By URI
 

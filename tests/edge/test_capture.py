@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.capture import Capture, Captures, Mailbox
-from edge.config import Camera as CameraSettings
 from edge.datatypes import Frame
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
 
 LONG_S = 30.0
 """How long a test waits before it calls something hung; none is meant to take this long."""

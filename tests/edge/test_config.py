@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import config
-from edge.config import Camera, Settings
 from edge.errors import ConfigError
+from edge.settings import Camera, Settings
 
 TWO_TRANSPORTS = """
 [[camera]]

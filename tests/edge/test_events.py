@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import Events
 from edge.datatypes import UNSURE, Box, Detection, Estimate, Keypoints, Latency, Point, Track
 from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in, valence
+from edge.settings import Events
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 RULES = Events(settle_s=0.3, hold_s=0.35, margin=0.1, heartbeat_s=5.0)

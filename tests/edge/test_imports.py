@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
-    {"datatypes", "clock", "payloads", "broker", "backoff"},
+    {"datatypes", "clock", "payloads", "broker", "backoff", "settings"},
     {"config", "bundle"},
     {"imaging", "runtime"},
     {"crop", "networks"},

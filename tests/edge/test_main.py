@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge import bundle, config, schema
+from edge import bundle, schema
+from edge.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "edge" / "samples" / "portrait.webm"
@@ -77,7 +78,7 @@ def test_the_same_clip_tells_the_same_story(story: list[dict[str, object]]) -> N
 
 def test_event_times_follow_the_clip(story: list[dict[str, object]]) -> None:
     ages = [event["track"]["age_ms"] for event in story if event["type"] == "start"]  # type: ignore[index]
-    settle_ms = config.Settings().events.settle_s * 1000
+    settle_ms = Settings().events.settle_s * 1000
     assert all(settle_ms <= age <= settle_ms + 200 for age in ages)
 
 

@@ -18,10 +18,10 @@ from realbroker import CONTINUE, STOP, Cable, Ear, Mosquitto, eventually, progra
 
 from edge import mqtt, payloads, schema
 from edge.backoff import Backoff
-from edge.config import Mqtt
 from edge.datatypes import Event, EventBox, Latency, TrackInfo
 from edge.mqtt import Publisher
 from edge.payloads import BundleInfo, CameraStatus, Drops, FaceNow, Health, Info
+from edge.settings import Mqtt
 
 TS = "2026-01-02T03:04:05.678Z"
 BASE = "mien/kiosk"
@@ -232,7 +232,7 @@ def test_close_hands_over_what_waits_and_then_says_offline(
 
 CHILD = """
 import sys
-from edge.config import Mqtt
+from edge.settings import Mqtt
 from edge.mqtt import Publisher
 publisher = Publisher(Mqtt(url=sys.argv[1]), "kiosk", ["door"])
 publisher.start()

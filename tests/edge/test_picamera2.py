@@ -15,9 +15,9 @@ import pytest
 
 from edge.cameras import Camera, open_camera, open_uri
 from edge.cameras.picamera2 import FRAME_TIMEOUT_S
-from edge.config import Camera as CameraSettings
-from edge.config import Picamera2
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
+from edge.settings import Picamera2
 
 SYCC = "Sycc"
 LUMA, CB, CR = 150, 100, 170

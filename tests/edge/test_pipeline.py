@@ -14,12 +14,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge import schema
-from edge.config import Detector as DetectorSettings
-from edge.config import Events, Settings, Tracker
 from edge.datatypes import Box, Detection, Event, Frame, Keypoints, Point
 from edge.events import EventFactory
 from edge.imaging import luma_of, read_image
 from edge.pipeline import Pipeline, largest, load_models
+from edge.settings import Detector as DetectorSettings
+from edge.settings import Events, Settings, Tracker
 
 SETTINGS = Settings(
     tracker=Tracker(confirm=1, bridge_s=0.35),

@@ -18,8 +18,8 @@ import pytest
 
 from edge.cameras import open_camera
 from edge.cameras.opencv import OpenCvCamera
-from edge.config import Camera, Stream
 from edge.errors import CameraError
+from edge.settings import Camera, Stream
 
 PICTURE = Path(__file__).parents[1] / "data" / "astronaut.webp"
 BOUNDARY = "frame"

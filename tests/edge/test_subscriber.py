@@ -9,8 +9,8 @@ import pytest
 from paho.mqtt.publish import single
 from realbroker import Mosquitto, free_port
 
-from edge.config import Mqtt
 from edge.errors import MienError
+from edge.settings import Mqtt
 from edge.subscriber import Subscriber
 
 

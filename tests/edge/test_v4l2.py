@@ -17,9 +17,9 @@ import pytest
 
 from edge.cameras import Camera, open_camera, open_uri
 from edge.cameras.opencv import MOST_DAMAGED
-from edge.config import Camera as CameraSettings
-from edge.config import V4l2
 from edge.errors import CameraError
+from edge.settings import Camera as CameraSettings
+from edge.settings import V4l2
 
 CAPTURE, METADATA, PER_NODE = 0x1, 0x00800000, 0x80000000
 

@@ -9,7 +9,7 @@ import pytest
 
 import firmware_configs
 from edge import config
-from edge.config import CAMERA_TABLES, Camera, Settings
+from edge.settings import CAMERA_TABLES, Camera, Settings
 
 EXAMPLE = Path(firmware_configs.__file__).parent / "mien.example.toml"
 

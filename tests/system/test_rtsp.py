@@ -13,8 +13,8 @@ import pytest
 
 from edge.cameras import open_camera
 from edge.capture import Capture
-from edge.config import Camera, Stream
 from edge.errors import CameraError
+from edge.settings import Camera, Stream
 
 pytestmark = pytest.mark.system
 
