@@ -11,8 +11,8 @@ CI = os.environ.get("CI") == "true"
 
 @nox.session
 def device(session: nox.Session) -> None:
-    """What runs on a board: only the light install."""
-    session.install(".[test]")
+    """What runs on a board: the light install, and the broker of the demonstration."""
+    session.install(".[demo,test]")
     session.run("pytest", "tests/edge", "tests/firmware_configs", *session.posargs)
 
 

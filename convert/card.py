@@ -5,7 +5,7 @@ from __future__ import annotations
 from convert import report
 from convert.data import data_name
 from convert.draft import RunRecords
-from convert.evaluate import Evaluation
+from convert.run import Evaluation
 from edge.bundle import StreamManifest
 from edge.goldens import Goldens
 
@@ -30,7 +30,7 @@ mien-convert train --data DATA --run RUN --model {model} --epochs {epochs} --see
 mien-convert train-head --data DATA --run RUN --epochs {head_epochs} --seed {head_seed}
 mien-convert quantise --data DATA --run RUN --head {precision}
 mien-convert evaluate --data DATA --run RUN{through_crop}
-mien-convert package --run RUN --name {name} --version {version} --abstain-below {abstain} --out BUNDLE
+mien-convert package --run RUN --name {name} --version {version} {abstain} --out BUNDLE
 """
 
 _CARD = """\
@@ -65,11 +65,14 @@ folders of your choice. Nothing else made these files; `manifest.json` has every
 `provenance`.
 
 - Frame model: the network of Kalambate et al. (convolutions of 16 5x5, 32 5x5 and 64 3x3
-  filters, each with ReLU and 2x2 max-pooling; a dense layer of 128, the embedding; a dense layer of
-  logits). {frame_epochs} epochs took {frame_minutes:.0f} minutes, the best was epoch {frame_best}.
-- Head: one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through time on
-  composed streams. {head_epochs} epochs took {head_minutes:.0f} minutes, the best was epoch {head_best}.
-- Machine: two cores of an x86-64 server, no GPU. Python {python}, TensorFlow {tensorflow}, Keras {keras}.
+  filters, each with ReLU and 2x2 max-pooling; a dense layer of 128, the embedding; a dense
+  layer of logits). {frame_epochs} epochs took {frame_minutes:.0f} minutes, the best was epoch
+  {frame_best}.
+- Head: one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through
+  time on composed streams. {head_epochs} epochs took {head_minutes:.0f} minutes, the best was
+  epoch {head_best}.
+- Machine: two cores of an x86-64 server, no GPU. Python {python}, TensorFlow {tensorflow},
+  Keras {keras}.
 
 ## Sizes
 
@@ -111,15 +114,15 @@ The temperature was fitted, and the head's best epoch chosen, on other streams o
 
 ## Golden vectors
 
-`golden.npz` holds {faces} drawn faces (no person's) and the answers to {steps} steps of them. A logit
-may differ by {frame_tolerance:.3f} in the frame model, three steps of its int8 scale, which is how far
-correct runtimes and processors were found apart; and by {head_tolerance:.3f} in the head, the most
-that embeddings wrong by up to three steps changed anywhere in the stream.
+`golden.npz` holds {faces} drawn faces (no person's) and the answers to {steps} steps of them. A
+logit may differ by {frame_tolerance:.3f} in the frame model, three steps of its int8 scale,
+which is how far correct runtimes and processors were found apart; and by {head_tolerance:.3f}
+in the head, the most that embeddings wrong by up to three steps changed anywhere in the stream.
 
 ## Limits
 
-- Posed and acted faces from the web, mostly frontal, lit and looking at the camera. Profiles, masks,
-  hands before the mouth, infants and animals were not measured.
+- Posed and acted faces from the web, mostly frontal, lit and looking at the camera. Profiles,
+  masks, hands before the mouth, infants and animals were not measured.
 - No label says who the people are, so differences between groups of people were not measured;
   expect them.
 - `disgust` and `fear` are rare or badly labelled in the data; see their recall above.
@@ -129,8 +132,8 @@ that embeddings wrong by up to three steps changed anywhere in the stream.
 _CROP = """
 ## What the camera's path costs
 
-{found} of {tiles} tiles, enlarged with a border, in which the shipped detector finds a face; as they
-are, and as `edge.crop` cuts them out again (`mien-convert evaluate --through-crop`; int8).
+{found} of {tiles} tiles, enlarged with a border, in which the shipped detector finds a face; as
+they are, and as `edge.crop` cuts them out again (`mien-convert evaluate --through-crop`; int8).
 
 {scores}
 """
@@ -187,7 +190,7 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
         through_crop=" --through-crop" if evaluation.through_crop else "",
         name=manifest.name,
         version=manifest.version,
-        abstain=f"{manifest.calibration.abstain_below:g}",
+        abstain=f"--abstain-below {manifest.calibration.abstain_below:g}",
     ).splitlines()
 
 

@@ -104,6 +104,11 @@ def load(folder: Path) -> Data:
     return Data(parts["train"], parts["val"], hashlib.sha256(raw).hexdigest())
 
 
+def spread(tiles: Tiles, count: int) -> Tiles:
+    """Return at most `count` tiles, evenly spread over all."""
+    return tiles.of(np.unique(np.linspace(0, len(tiles) - 1, count).astype(np.int64)))
+
+
 def data_name(labels_sha256: str) -> str:
     """Return what documents call a data set, which decides the terms of weights trained on it."""
     return "FER2013" if labels_sha256 == FER2013_SHA256 else "own data"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from tqdm import tqdm
 
@@ -15,8 +14,7 @@ from convert.draft import draft
 from convert.errors import DataError, RunError
 from convert.framing import CROP, enlarged, find, short_range_detector
 from convert.head import Embedded, compare
-from convert.metrics import Scores
-from convert.run import StreamReport, read_record, write_record
+from convert.run import Evaluation, StreamReport, ThroughCrop, read_record, write_record
 from convert.streams import StreamSettings
 from convert.train import load_network
 from edge.bundle import StreamManifest
@@ -25,31 +23,6 @@ from edge.datatypes import Float32Array
 from edge.networks import StreamNetworks
 
 STREAMS = 150
-
-
-class ThroughCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The same faces as tiles of the data set and as the device would cut them out.
-
-    Of `tiles` faces the detector found `found`; both scores are over those.
-    """
-
-    tiles: int
-    found: int
-    direct: Scores
-    cropped: Scores
-
-
-class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was measured, and on which files. Scores are of the frame model, tile by tile."""
-
-    frame_sha256: str
-    head_sha256: str
-    data_sha256: str
-    split: str
-    floating: Scores
-    quantised: Scores
-    streams: StreamReport
-    through_crop: ThroughCrop | None = None
 
 
 def evaluate(run: Path, faces: Data, *, through_crop: bool) -> Evaluation:

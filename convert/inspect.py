@@ -10,19 +10,19 @@ are bounded by the size of the file.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.errors import ConversionError
+from convert.graph import Graph, Model, Operator, Quantisation, Signature, Tensor, count_macs
 
-_OLD_CODES = 127
-"""Operator codes up to here also stand in a field of one byte; newer ones only in the other."""
+Bytes = npt.NDArray[np.uint8]
 
 _MAX_RANK = 32
 _SMALL = 64
@@ -36,191 +36,6 @@ def _names(enumeration: type) -> dict[int, str]:
 _DTYPES = {value: name.lower() for value, name in _names(schema.TensorType).items()}
 _BUILTINS = _names(schema.BuiltinOperator)
 _OPTIONS = _names(schema.BuiltinOptions)
-_BITS = {"bool": 8, "complex64": 64, "complex128": 128, "bfloat16": 16, "int2": 2, "int4": 4} | {
-    f"{kind}{bits}": bits
-    for kind, sizes in {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
-    .items()
-    for bits in sizes
-}  # fmt: skip
-"""Of types whose size is fixed; strings, resources and variants have none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantisation:
-    """`real = scale * (stored - zero_point)`; with more than one channel, those of the first.
-
-    Attributes
-    ----------
-    channels : int
-        How many scales there are: 1 when the whole tensor has one.
-    axis : int
-        The dimension that the channels run along.
-    """
-
-    scale: float
-    zero_point: int
-    channels: int
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One value of a graph.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        As stored; a dimension that may vary stands as 1, and `dynamic` is true.
-    dtype : str
-        Such as `int8` or `float32`.
-    buffer : int
-        Which of the file's buffers holds the constant; 0 for what is computed.
-    variable : bool
-        The interpreter keeps it from one run to the next.
-    values : tuple of int or None
-        Of a small integer constant, such as axes and shapes.
-    zero : bool
-        An 8-bit constant that is zero everywhere.
-    """
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    quantisation: Quantisation | None = None
-    buffer: int = 0
-    dynamic: bool = False
-    variable: bool = False
-    values: tuple[int, ...] | None = None
-    zero: bool = False
-
-    @property
-    def constant(self) -> bool:
-        """Whether its content stands in the file."""
-        return self.buffer > 0
-
-    @property
-    def elements(self) -> int:
-        """How many numbers it holds."""
-        return prod(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Bytes it takes in memory; 0 for strings, resources and variants."""
-        return (self.elements * _BITS.get(self.dtype, 0) + 7) // 8
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One step of a graph.
-
-    Attributes
-    ----------
-    name : str
-        Of a builtin as in the schema, such as `CONV_2D`; of a custom operator its own.
-    options : mapping
-        The scalar options, under the schema's names.
-    macs : int
-        Multiply-accumulate operations: see `count_macs`.
-    """
-
-    index: int
-    name: str
-    version: int
-    custom: bool
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-    options: Mapping[str, float]
-    macs: int = 0
-
-    def input(self, position: int) -> Tensor:
-        """Return an input that the operator cannot do without.
-
-        Raises
-        ------
-        ConversionError
-            The file leaves it out.
-        """
-        tensor = self.inputs[position] if position < len(self.inputs) else None
-        if tensor is None:
-            raise ConversionError(
-                f"operator {self.index} ({self.name}) lacks input {position}: the file is damaged"
-            )
-        return tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A list of operators in the order in which they run; the first graph is the main one."""
-
-    name: str
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A named way to call a graph: tensors by the names that the caller uses."""
-
-    key: str
-    graph: int
-    inputs: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A .tflite file.
-
-    Attributes
-    ----------
-    size : int
-        Of the file, in bytes.
-    min_runtime : str
-        The oldest TensorFlow Lite that knows all its operators, as the converter noted it; empty
-        where it did not.
-    """
-
-    graphs: tuple[Graph, ...]
-    signatures: tuple[Signature, ...]
-    size: int
-    min_runtime: str
-
-    @property
-    def operators(self) -> tuple[Operator, ...]:
-        """Those of all graphs, the main one first."""
-        return tuple(operator for graph in self.graphs for operator in graph.operators)
-
-    @property
-    def macs(self) -> int:
-        """Of all operators, each counted once."""
-        return sum(operator.macs for operator in self.operators)
-
-    @property
-    def parameters(self) -> int:
-        """How many learned numbers stand in the file: weights, biases and other real constants."""
-        return sum(tensor.elements for tensor in self._weights().values())
-
-    @property
-    def parameter_bytes(self) -> int:
-        """Bytes of the parameters."""
-        return sum(tensor.size for tensor in self._weights().values())
-
-    @property
-    def peak_bytes(self) -> int:
-        """Estimate of the memory for activations: see `peak_bytes`."""
-        return sum(map(peak_bytes, self.graphs))
-
-    def _weights(self) -> dict[int, Tensor]:
-        # By buffer: converters let equal constants share one.
-        return {
-            tensor.buffer: tensor
-            for graph in self.graphs
-            for tensor in graph.tensors
-            if tensor.constant and (tensor.quantisation or "float" in tensor.dtype)
-        }
 
 
 def read(path: Path) -> Model:
@@ -265,7 +80,8 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         # Lists of a damaged file may overlap. Those of a sound one cannot hold more than it.
-        self._left = 2 * len(data)
+        self._left = 4 * len(data)
+        self._fills: dict[int, int | None] = {}
         self._root = schema.Model.GetRootAs(data, 0)
         self._codes = [
             self._root.OperatorCodes(index) for index in range(self._root.OperatorCodesLength())
@@ -302,7 +118,7 @@ class _Reader:
         self._spend(len(vector))
         return tuple(vector.tolist())
 
-    def _bytes(self, buffer: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:  # noqa: ANN401  # generated
+    def _bytes(self, buffer: Any) -> Bytes:  # noqa: ANN401  # generated
         if buffer.Offset() > 1:  # a file of over 2 GB keeps its constants behind the FlatBuffer
             found = np.frombuffer(self._data, np.uint8, buffer.Size(), buffer.Offset())
         elif isinstance(stored := buffer.DataAsNumpy(), int):
@@ -311,6 +127,14 @@ class _Reader:
             found = stored
         self._spend(len(found))
         return found
+
+    def _fill(self, number: int) -> int | None:
+        """Return the byte that a buffer repeats, if it does."""
+        if number not in self._fills:
+            data = self._buffers[number]
+            same = data.size > 0 and bool((data == data[0]).all())
+            self._fills[number] = int(data[0]) if same else None
+        return self._fills[number]
 
     def _min_runtime(self) -> str:
         for index in range(self._root.MetadataLength()):
@@ -336,19 +160,21 @@ class _Reader:
         signature = self._integers(tensor.ShapeSignatureAsNumpy())
         if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
             raise ValueError(f"tensor {index} has the shape {shape[:_MAX_RANK]}")
+        dtype = _DTYPES[tensor.Type()]
         data = self._buffers[tensor.Buffer()]
         quantisation = self._quantisation(tensor.Quantization())
+        fill = self._fill(tensor.Buffer()) if dtype in {"int8", "uint8"} else None
         result = Tensor(
             index=index,
             name=self._text(tensor.Name()),
             shape=shape,
-            dtype=_DTYPES[tensor.Type()],
+            dtype=dtype,
             quantisation=quantisation,
             buffer=tensor.Buffer() if data.size else 0,
             dynamic=-1 in signature,
             variable=bool(tensor.IsVariable()),
-            values=_small_integers(data, _DTYPES[tensor.Type()]),
-            zero=_is_zero(data, _DTYPES[tensor.Type()], quantisation),
+            values=_small_integers(data, dtype),
+            zero=quantisation is not None and fill == quantisation.zero_point & 0xFF,
         )
         if result.constant and tensor.Sparsity() is None and result.size not in {0, data.size}:
             raise ValueError(f"tensor {index} should have {result.size} bytes, not {data.size}")
@@ -358,9 +184,9 @@ class _Reader:
         if stored is None or not stored.ScaleLength():
             return None
         scales, zero_points = stored.ScaleAsNumpy(), stored.ZeroPointAsNumpy()
+        self._spend(len(scales))
         if not np.isfinite(scales).all():
             raise ValueError("a scale is not a number")
-        self._spend(len(scales))
         return Quantisation(
             scale=float(scales[0]),
             zero_point=0 if isinstance(zero_points, int) else int(zero_points[0]),
@@ -391,7 +217,7 @@ class _Reader:
             outputs=self._picked(operator.OutputsAsNumpy(), tensors),
             options=_options(operator),
         )
-        return _with_macs(result)
+        return replace(result, macs=count_macs(result))
 
     def _signature(self, stored: Any, graphs: tuple[Graph, ...]) -> Signature:  # noqa: ANN401  # generated
         graph = graphs[stored.SubgraphIndex()]
@@ -406,3 +232,20 @@ class _Reader:
             )
         ]
         return Signature(self._text(stored.SignatureKey()), stored.SubgraphIndex(), *sides)
+
+
+def _small_integers(data: Bytes, dtype: str) -> tuple[int, ...] | None:
+    if dtype not in {"int32", "int64"} or not 0 < data.size <= _SMALL * np.dtype(dtype).itemsize:
+        return None
+    return tuple(data.view(dtype).tolist())
+
+
+def _options(operator: Any) -> Mapping[str, float]:  # noqa: ANN401  # generated
+    stored = operator.BuiltinOptions()
+    if stored is None:
+        return {}
+    name = _OPTIONS[operator.BuiltinOptionsType()]
+    options = getattr(schema, name)()
+    options.Init(stored.Bytes, stored.Pos)
+    unpacked = getattr(schema, f"{name}T").InitFromObj(options)
+    return {key: value for key, value in vars(unpacked).items() if isinstance(value, (int, float))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import os
 import shutil
@@ -15,7 +15,8 @@ from convert import card, golden
 from convert.data import data_name
 from convert.draft import GOLDEN, draft, records
 from convert.errors import RunError
-from convert.evaluate import Evaluation, evaluation_of
+from convert.evaluate import evaluation_of
+from convert.run import Evaluation
 from edge import bundle, goldens
 from edge.bundle import MANIFEST, Metrics, StreamManifest
 from edge.errors import UsageError
@@ -82,8 +83,8 @@ def created() -> str:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         seconds = None if epoch is None else int(epoch)
-        now = datetime.datetime.now(datetime.timezone.utc)
-        when = now if seconds is None else datetime.datetime.fromtimestamp(seconds, now.tzinfo)
+        now = dt.datetime.now(dt.timezone.utc)
+        when = now if seconds is None else dt.datetime.fromtimestamp(seconds, now.tzinfo)
     except (ValueError, OverflowError, OSError) as exc:
         raise UsageError(f"SOURCE_DATE_EPOCH={epoch}: not seconds since 1970") from exc
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")

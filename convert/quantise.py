@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from convert import streams
-from convert.data import Data, Tiles, normalise
+from convert.data import Data, Tiles, normalise, spread
 from convert.errors import ConversionError
 from convert.run import sha256_of, write_record, write_whole
 from convert.streams import StreamSettings
@@ -69,7 +69,7 @@ def quantise(
         The converter crashed or hung, or what it wrote is not what the device needs.
     """
     frame, head = load_network(run / "frame.keras"), load_network(run / "head.keras")
-    sample = _spread(faces.train, CALIBRATION_TILES)
+    sample = spread(faces.train, CALIBRATION_TILES)
     shown = [
         streams.compose(faces.train, StreamSettings(), np.random.default_rng([0, index])).pixels
         for index in range(CALIBRATION_STREAMS)
@@ -199,8 +199,3 @@ def _convert(
     result = into / f"{network.stem}.tflite"
     command = [sys.executable, "-m", "convert.converter", str(network), str(values), precision]
     isolated([*command, str(result)], str(network), limit_s)
-
-
-def _spread(tiles: Tiles, count: int) -> Tiles:
-    """Return at most `count` tiles, evenly spread over all."""
-    return tiles.of(np.unique(np.linspace(0, len(tiles) - 1, count).astype(np.int64)))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from convert.data import LABELS
 from convert.metrics import Scores
-from convert.run import StreamReport
+from convert.run import Evaluation, StreamReport
 
 
 def percent(share: float) -> str:
@@ -103,3 +105,25 @@ def streams_table(report: StreamReport) -> str:
         "with it"
     )
     return f"{beside}\n\n{calibration}\n\n{covered}"
+
+
+def evaluation_tables(evaluation: Evaluation) -> str:
+    """Return everything that was measured."""
+    measured = {"float": evaluation.floating, "int8": evaluation.quantised}
+    through = evaluation.through_crop
+    note = ""
+    if through is not None:
+        measured |= {"int8, where found": through.direct, "int8, through crop": through.cropped}
+        note = f"\nfaces found in {through.found} of {through.tiles} tiles"
+    parts = [
+        scores_table(measured) + note,
+        labels_table(evaluation.quantised),
+        confusion_table(evaluation.quantised),
+        streams_table(evaluation.streams),
+    ]
+    return "\n\n".join(parts)
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """Return everything that was measured as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(evaluation), indent=2).decode()

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from convert.errors import RunError
+from convert.metrics import Scores
 
 Figures = dict[str, float]
 """Named measurements of one epoch."""
@@ -77,6 +78,31 @@ class StreamReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ece_before: float
     ece: float
     coverage: tuple[tuple[float, float, float], ...]
+
+
+class ThroughCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same faces as tiles of the data set and as the device would cut them out.
+
+    Of `tiles` faces the detector found `found`; both scores are over those.
+    """
+
+    tiles: int
+    found: int
+    direct: Scores
+    cropped: Scores
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was measured, and on which files. Scores are of the frame model, tile by tile."""
+
+    frame_sha256: str
+    head_sha256: str
+    data_sha256: str
+    split: str
+    floating: Scores
+    quantised: Scores
+    streams: StreamReport
+    through_crop: ThroughCrop | None = None
 
 
 Record = TypeVar("Record", bound=msgspec.Struct)

@@ -15,6 +15,8 @@ from edge.errors import EXIT_FAILURE, MienError
 if TYPE_CHECKING:
     from edge.settings import Settings
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # no public name
+
 _EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
 
 
@@ -39,7 +41,7 @@ class Arguments(argparse.Namespace):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv, Arguments())
+    arguments = parser().parse_args(argv, Arguments())
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.INFO,
         format="mien: %(message)s",
@@ -56,24 +58,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILURE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = argparse.ArgumentParser(
         prog="mien",
         description="Recognise facial expressions on a small computer and say what is seen.",
         epilog=_EXIT_CODES,
     )
-    parser.add_argument("--version", action="version", version=f"mien {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    whole.add_argument("--version", action="version", version=f"mien {__version__}")
+    whole.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
+    commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_run, _add_demo, _add_watch, _add_aim, _add_bench, _add_config, _add_schema):
+        add(commands)
+    return whole
 
+
+def _add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="read cameras and emit events", epilog=_EXIT_CODES)
-    _add_config(run)
+    _add_config_file(run)
     run.add_argument(
         "--camera",
         metavar="URI",
         action="append",
         default=[],
-        help="picamera2:0, v4l2:/dev/video0, rtsp://…, http://…, argus:0 or clip:PATH; "
+        help="picamera2:0, v4l2:/dev/video0, rtsp:, http:, argus:0 or clip:PATH; "
         "may be repeated; replaces the configuration's cameras",
     )
     run.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
@@ -87,23 +95,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo", help="see it all work here, without hardware: broker, clip, daemon, subscriber"
     )
     demo.set_defaults(command=_demo)
 
+
+def _add_watch(commands: Commands) -> None:
     watch = commands.add_parser("watch", help="show what every device on a broker sees, live")
-    _add_config(watch)
+    _add_config_file(watch)
     watch.add_argument("--mqtt", metavar="URL", help="the broker: mqtt[s]://HOST[:PORT]")
     watch.set_defaults(command=_watch)
 
+
+def _add_aim(commands: Commands) -> None:
     aim = commands.add_parser("aim", help="show where faces are and what they need, no pixels")
-    _add_config(aim)
+    _add_config_file(aim)
     aim.add_argument("--camera", metavar="URI", action="append", default=[], help="the camera")
     aim.set_defaults(command=_aim)
 
+
+def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure what a frame costs on this machine")
-    _add_config(bench)
+    _add_config_file(bench)
     bench.add_argument("--clip", type=Path, metavar="FILE", help="a video (the carried sample)")
     bench.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle to run")
     bench.add_argument(
@@ -113,22 +129,25 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print JSON")
     bench.set_defaults(command=_bench)
 
+
+def _add_config(commands: Commands) -> None:
     config = commands.add_parser("config", help="check a configuration or show the one in force")
     verbs = config.add_subparsers(title="verbs", required=True, metavar="VERB")
     check = verbs.add_parser("check", help="exit 0 if FILE is a valid configuration, else 78")
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(command=_config_check)
     show = verbs.add_parser("show", help="print the configuration in force as TOML")
-    _add_config(show)
+    _add_config_file(show)
     show.set_defaults(command=_config_show)
 
+
+def _add_schema(commands: Commands) -> None:
     schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
     schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
     schema.set_defaults(command=_schema)
-    return parser
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
+def _add_config_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="mien.toml (default: /etc/mien/mien.toml)"
     )
@@ -199,9 +218,10 @@ def _config_check(arguments: Arguments) -> int:
 
 
 def _config_show(arguments: Arguments) -> int:
-    from edge import config  # noqa: PLC0415  # see _run
+    from edge import cameras, config  # noqa: PLC0415  # see _run
 
-    print(config.to_toml(config.load(arguments.config)), end="")
+    # It will be pasted into a bug report.
+    print(config.to_toml(cameras.without_secrets(config.load(arguments.config))), end="")
     return 0
 
 

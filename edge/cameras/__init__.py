@@ -10,9 +10,12 @@ import importlib
 import re
 from typing import Protocol
 
+import msgspec
+
 from edge.datatypes import Frame
 from edge.errors import CameraError
 from edge.settings import Camera as CameraSettings
+from edge.settings import Settings
 
 
 class Camera(Protocol):
@@ -80,3 +83,11 @@ def masked(uri: str) -> str:
     """
     # Greedy up to the last @ before the path: a password may hold an unescaped one.
     return re.sub(r"^([^:/]+://)[^/?#]*@", r"\1***@", uri)
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """Return settings whose camera URIs are fit to be shown."""
+    cameras = tuple(
+        msgspec.structs.replace(camera, uri=masked(camera.uri)) for camera in settings.camera
+    )
+    return msgspec.structs.replace(settings, camera=cameras)

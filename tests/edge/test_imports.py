@@ -35,7 +35,7 @@ ALLOWED = {
     "picamera2": set(),
     "libcamera": set(),
     "paho": {"edge/connection.py", "edge/subscriber.py"},
-    "ai_edge_litert": set(),
+    "ai_edge_litert": {"convert/inspect.py"},
     "tflite_runtime": set(),
     "tensorflow": {"convert/"},
     "keras": {"convert/"},

@@ -225,6 +225,14 @@ def test_config_show_is_the_configuration_in_force() -> None:
     assert "every = 5" in done.stdout
 
 
+def test_config_show_keeps_a_cameras_password_to_itself(tmp_path: Path) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text('[[camera]]\nuri = "rtsp://admin:secret@10.0.0.7/stream"\n')
+    shown = mien("config", "show", "--config", str(file)).stdout
+    assert "secret" not in shown
+    assert "rtsp://***@10.0.0.7/stream" in shown
+
+
 def test_schema_prints_what_the_package_holds() -> None:
     assert mien("schema").stdout.split() == schema.names()
     assert json.loads(mien("schema", "event").stdout) == json.loads(schema.text("event"))
