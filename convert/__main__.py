@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from edge.errors import MienError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 
 class Arguments(argparse.Namespace):
@@ -52,14 +52,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="mien-convert", description="Train, quantise, measure and package models."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_networks(commands)
-    _add_results(commands)
+    _add_networks(commands.add_parser)
+    _add_results(commands.add_parser)
     return parser
 
 
-def _add_networks(commands: Commands) -> None:
+def _add_networks(add: AddCommand) -> None:
     """Add the commands that make networks."""
-    train = commands.add_parser("train", help="train the frame model")
+    train = add("train", help="train the frame model")
     _add_data(train)
     _add_run(train)
     train.add_argument(
@@ -68,13 +68,13 @@ def _add_networks(commands: Commands) -> None:
     _add_training(train, epochs=80)
     train.set_defaults(command=_train)
 
-    head = commands.add_parser("train-head", help="train the temporal head for it")
+    head = add("train-head", help="train the temporal head for it")
     _add_data(head)
     _add_run(head)
     _add_training(head, epochs=30)
     head.set_defaults(command=_train_head)
 
-    quantise = commands.add_parser("quantise", help="turn both into integer TFLite files")
+    quantise = add("quantise", help="turn both into integer TFLite files")
     _add_data(quantise)
     _add_run(quantise)
     quantise.add_argument(
@@ -86,14 +86,14 @@ def _add_networks(commands: Commands) -> None:
     quantise.set_defaults(command=_quantise)
 
 
-def _add_results(commands: Commands) -> None:
+def _add_results(add: AddCommand) -> None:
     """Add the commands that measure and package them."""
-    framing = commands.add_parser("framing", help="measure how faces lie in their tiles")
+    framing = add("framing", help="measure how faces lie in their tiles")
     _add_data(framing)
     framing.add_argument("--tiles", type=_count, default=4000, help="look at so many (%(default)s)")
     framing.set_defaults(command=_framing)
 
-    evaluate = commands.add_parser("evaluate", help="measure networks and files on split=val")
+    evaluate = add("evaluate", help="measure networks and files on split=val")
     _add_data(evaluate)
     _add_run(evaluate)
     evaluate.add_argument(
@@ -102,7 +102,7 @@ def _add_results(commands: Commands) -> None:
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of tables")
     evaluate.set_defaults(command=_evaluate)
 
-    package = commands.add_parser("package", help="write the bundle that a device loads")
+    package = add("package", help="write the bundle that a device loads")
     _add_run(package)
     package.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle")
     package.add_argument("--name", required=True, help="lower-case letters, digits and dashes")

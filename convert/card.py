@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 from convert import report
 from convert.data import data_name
 from convert.draft import RunRecords
@@ -60,6 +63,7 @@ To train on your own data, laid out as `convert/data.py` says, in one command:
 ## How it was made
 
 {commands}
+
 DATA is a data folder whose `labels.csv` has the sha256 `{data_sha256}`; RUN and BUNDLE are
 folders of your choice. Nothing else made these files; `manifest.json` has every setting under
 `provenance`.
@@ -71,8 +75,7 @@ folders of your choice. Nothing else made these files; `manifest.json` has every
 - Head: one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through
   time on composed streams. {head_epochs} epochs took {head_minutes:.0f} minutes, the best was
   epoch {head_best}.
-- Machine: two cores of an x86-64 server, no GPU. Python {python}, TensorFlow {tensorflow},
-  Keras {keras}.
+- Machine: {machine}. Python {python}, TensorFlow {tensorflow}, Keras {keras}.
 
 ## Sizes
 
@@ -121,7 +124,7 @@ in the head, the most that embeddings wrong by up to three steps changed anywher
 
 ## Limits
 
-- Posed and acted faces from the web, mostly frontal, lit and looking at the camera. Profiles,
+- Learned from faces found on the web, mostly frontal, lit and looking at the camera. Profiles,
   masks, hands before the mouth, infants and animals were not measured.
 - No label says who the people are, so differences between groups of people were not measured;
   expect them.
@@ -146,14 +149,14 @@ def text(
     frame, head = records.frame, records.head
     name = data_name(frame.data_sha256)
     commands = commands_of(manifest, records, evaluation)
-    return _CARD.format(
+    card = _CARD.format(
         name=manifest.name,
         version=manifest.version,
         labels=", ".join(manifest.labels),
         step_hz=manifest.step_hz,
         data=_DATA[name].format(**frame.tiles),
         one_command=" && ".join(commands),
-        commands="```\n" + "\n".join(commands) + "\n```\n",
+        commands="```\n" + "\n".join(commands) + "\n```",
         data_sha256=frame.data_sha256,
         frame_epochs=len(frame.epochs),
         frame_minutes=frame.seconds / 60,
@@ -161,6 +164,7 @@ def text(
         head_epochs=len(head.epochs),
         head_minutes=head.seconds / 60,
         head_best=head.best_epoch,
+        machine=frame.machine,
         **{key: frame.toolchain[key] for key in ("python", "tensorflow", "keras")},
         sizes=_sizes(records),
         n=evaluation.quantised.n,
@@ -175,6 +179,7 @@ def text(
         frame_tolerance=goldens.frame_tolerance,
         head_tolerance=goldens.head_tolerance,
     )
+    return _wrapped(card)
 
 
 def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evaluation) -> list[str]:
@@ -210,3 +215,23 @@ def _crop(evaluation: Evaluation) -> str:
         return ""
     scores = report.scores_table({"as they are": through.direct, "cut out": through.cropped})
     return _CROP.format(found=through.found, tiles=through.tiles, scores=scores)
+
+
+def _wrapped(markdown: str) -> str:
+    """Fold prose and list items to lines of 96 columns; leave tables, code and titles alone."""
+    blocks = []
+    for block in markdown.strip().split("\n\n"):
+        if block.startswith(("#", "|", "```")):
+            blocks.append(block)
+            continue
+        items = re.split(r"\n(?=- )", block)
+        indent = "  " if block.startswith("- ") else ""
+        folded = [
+            textwrap.fill(
+                " ".join(item.split()), 96, subsequent_indent=indent, break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for item in items
+        ]  # fmt: skip
+        blocks.append("\n".join(folded))
+    return "\n\n".join(blocks) + "\n"

@@ -14,7 +14,6 @@ from convert.quantise import Quantised
 from convert.run import StreamReport, TrainingRecord, read_record, sha256_of
 from convert.streams import STEP_HZ
 from edge.bundle import (
-    SCHEMA,
     Bundle,
     Calibration,
     DataFile,
@@ -85,7 +84,7 @@ def draft(
     into = next(each for each in head.inputs if each.role == "state")
     out = next(each for each in head.outputs if each.role == "state")
     manifest = StreamManifest(
-        schema=SCHEMA,
+        schema="mien-bundle/1",
         name=name,
         version=version,
         created=created,

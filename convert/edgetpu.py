@@ -1,62 +1,133 @@
 """What of a model the Edge TPU can run, by its documentation.
 
-The table, its restrictions and the model requirements are those of "TensorFlow models on the Edge
-TPU" (https://coral.ai/docs/edgetpu/models-intro/, sections Model requirements and Supported
-operations), for the newest compiler, 16.0, and runtime, 14. The wordings of a `status` are the
-compiler's own (https://coral.ai/docs/edgetpu/compiler/), so that its log can be held against a
-prediction. What the page leaves open ("might not be mapped") is left open here.
+The table is "All operations supported by the Edge TPU and any known limitations" of
+https://coral.ai/docs/edgetpu/models-intro/#supported-operations, for the newest compiler, 16.0
+(2021), and runtime, 14. What the page leaves open ("might not be mapped") stays open here. The
+restrictions themselves are in `convert.edgetpu_rules`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from convert.graph import Model, Operator, Tensor
+from convert import edgetpu_rules as rules
+from convert.edgetpu_rules import MAPPED, SPLIT, UNSUPPORTED, VERSION, Fault, Rule
+from convert.graph import Model, Operator
 
 SOURCE = "https://coral.ai/docs/edgetpu/models-intro/#supported-operations"
+
 COMPILED = "edgetpu-custom-op"
 """What the compiler puts in the place of all operators that it maps."""
 
-MAPPED = "Mapped to Edge TPU"
-SPLIT = "More than one subgraph is not supported"
-UNSUPPORTED = "Operation not supported"
-VERSION = "Operation version not supported"
-DTYPE = "Operation is working on an unsupported data type"
-RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
-PARAMETER = "Filter, bias, or other param is not constant at compile-time"
-STRIDES = "Only Strided-Slice with unitary strides supported"
-OTHERWISE = (
-    "Operation is otherwise supported, but not mapped due to some unspecified limitation"
-)  # fmt: skip
-
-SOFTMAX_ELEMENTS = 16_000
 CACHE_BYTES = 8 * 2**20
-"""The parameters that the chip's memory holds (https://coral.ai/docs/edgetpu/compiler/, Parameter
-data caching, says "roughly 8 MB"); the rest is sent anew for every inference."""
-
-MAX_VERSIONS = {"CONV_2D": 5, "FULLY_CONNECTED": 8}
-"""Versions that the compiler's own copy of TensorFlow Lite knows, where it is known to refuse
-newer ones: CONV_2D 6 by https://github.com/google-coral/edgetpu/issues/631, FULLY_CONNECTED 9 by
-a user's log ("Operation version not supported")."""
-
-PER_CHANNEL_DENSE = (
-    "its weights are quantised per channel, which converters do to dense layers since TensorFlow "
-    "2.17; the compiler is from 2021 and reads one scale for the whole tensor"
-)
-PER_TENSOR = (
-    "convert with _experimental_disable_per_channel_quantization_for_dense_layers = True; "
-    "convolutions stay per channel"
-)
+"""The parameters that the chip's own memory holds: "roughly 8 MB"
+(https://coral.ai/docs/edgetpu/compiler/, Parameter data caching)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why an operator stays on the CPU: the compiler's words, ours, and what would mend it."""
+class Supported:
+    """A row of the table: its name there, the runtime it needs (0: any), what it may not do.
 
-    status: str
-    reason: str
-    rewrite: str
+    `open` is a limitation that the page gives no bounds for.
+    """
+
+    name: str
+    runtime: int = 0
+    rules: tuple[Rule, ...] = ()
+    open: str = ""
+
+
+_LARGE = "large reshapes might not be mapped"
+_SIZES = "depending on the sizes, it might not be mapped, to avoid loss in precision"
+
+SUPPORTED = {
+    "ADD": Supported("Add"),
+    "AVERAGE_POOL_2D": Supported("AveragePool2d", 0, (rules.not_fused,)),
+    "CONCATENATION": Supported("Concatenation", 0, (rules.not_fused, rules.zero_padding)),
+    "CONV_2D": Supported("Conv2d", 0, (rules.constant_weights, rules.square_dilation)),
+    "DEPTHWISE_CONV_2D": Supported(
+        "DepthwiseConv2d", 0, (rules.constant_weights, rules.square_dilation)
+    ),
+    "EXPAND_DIMS": Supported("ExpandDims", 13),
+    "FULLY_CONNECTED": Supported("FullyConnected", 0, (rules.constant_weights, rules.dense)),
+    "L2_NORMALIZATION": Supported("L2Normalization"),
+    "LOGISTIC": Supported("Logistic"),
+    # "LSTM: unidirectional only": the fused operator, and the one that stands for a whole sequence.
+    "LSTM": Supported("LSTM", 14),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": Supported("LSTM", 14),
+    "MAXIMUM": Supported("Maximum"),
+    "MAX_POOL_2D": Supported("MaxPool2d", 0, (rules.not_fused,)),
+    "MEAN": Supported("Mean", 13, (rules.keeps_batch, rules.deep_mean)),
+    "MINIMUM": Supported("Minimum"),
+    "MUL": Supported("Mul"),
+    "PACK": Supported("Pack", 13, (rules.packs_inside,)),
+    "PAD": Supported("Pad", 13, (rules.pads_inside,)),
+    "PRELU": Supported("PReLU", 13, (rules.channel_slope,)),
+    "QUANTIZE": Supported("Quantize", 13),
+    "REDUCE_MAX": Supported("ReduceMax", 14, (rules.keeps_batch,)),
+    "REDUCE_MIN": Supported("ReduceMin", 14, (rules.keeps_batch,)),
+    "RELU": Supported("ReLU"),
+    "RELU6": Supported("ReLU6"),
+    "RELU_N1_TO_1": Supported("ReLUN1To1"),
+    "RESHAPE": Supported("Reshape", open=_LARGE),
+    "RESIZE_BILINEAR": Supported("ResizeBilinear", open=_SIZES),
+    "RESIZE_NEAREST_NEIGHBOR": Supported("ResizeNearestNeighbor", open=_SIZES),
+    "RSQRT": Supported("Rsqrt", 14),
+    "SLICE": Supported("Slice"),
+    "SOFTMAX": Supported("Softmax", 0, (rules.short_softmax,)),
+    "SPACE_TO_DEPTH": Supported("SpaceToDepth"),
+    "SPLIT": Supported("Split", 0, (rules.splits_inside,)),
+    "SQUARED_DIFFERENCE": Supported("SquaredDifference", 14),
+    "SQUEEZE": Supported("Squeeze", 13),
+    "STRIDED_SLICE": Supported("StridedSlice", 0, (rules.unit_strides,)),
+    "SUB": Supported("Sub"),
+    "SUM": Supported("Sum", 13, (rules.keeps_batch,)),
+    "TANH": Supported("Tanh"),
+    "TRANSPOSE": Supported("Transpose", 14),
+    "TRANSPOSE_CONV": Supported("TransposeConv", 13, (rules.constant_weights,)),
+}
+
+MAX_VERSIONS = {"CONV_2D": 5, "FULLY_CONNECTED": 8}
+"""The newest version of an operator that the compiler's own TensorFlow Lite knows, where it was
+seen to refuse a newer one: CONV_2D 6 in https://github.com/google-coral/edgetpu/issues/631,
+FULLY_CONNECTED 9 in a log of 2026 ("Operation version not supported")."""
+
+_BY_HAND = "leave it to the device, after the model's output"
+_RELU6 = "train with RELU6 in its place (as the EfficientNet-Lite and MobileNetV3-minimalistic do)"
+_DILATED = "a CONV_2D with dilation: convert again with fixed shapes, so that it fuses"
+REWRITES = {
+    "ABS": "MAXIMUM(x, 0 - x)",
+    "ADD_N": "a chain of ADD",
+    "ARG_MAX": _BY_HAND,
+    "ARG_MIN": _BY_HAND,
+    "BATCH_MATMUL": "FULLY_CONNECTED or a 1x1 CONV_2D with constant weights",
+    "BATCH_TO_SPACE_ND": _DILATED,
+    "CAST": "convert with int8 inputs and outputs",
+    "CONV_3D": "CONV_2D on each frame",
+    "DEPTH_TO_SPACE": "TRANSPOSE_CONV, or RESIZE_NEAREST_NEIGHBOR and CONV_2D",
+    "DEQUANTIZE": "convert with int8 outputs",
+    "DIV": "MUL by the reciprocal, where the divisor is constant",
+    "ELU": _RELU6,
+    "GATHER": "SLICE or SPLIT with constant bounds",
+    "GELU": _RELU6,
+    "HARD_SWISH": _RELU6,
+    "LEAKY_RELU": "PRELU with the same slope for every channel, which computes the same",
+    "LOG_SOFTMAX": _BY_HAND,
+    "MIRROR_PAD": "PAD with zeros",
+    "NEG": "MUL by -1",
+    "PADV2": "PAD with zeros",
+    "POW": "MUL(x, x) for a square",
+    "SHAPE": "convert with fixed shapes and a batch of 1",
+    "SPACE_TO_BATCH_ND": _DILATED,
+    "SQRT": "MUL(x, RSQRT(x))",
+    "SQUARE": "MUL(x, x)",
+    "TILE": "CONCATENATION",
+    "TOPK_V2": _BY_HAND,
+    "UNPACK": "SPLIT and RESHAPE",
+    "WHILE": "one step of the recurrence, its state an input and an output",
+}
+"""What would take the place of operators that are not in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +137,9 @@ class Placement:
     Attributes
     ----------
     status : str
-        As the compiler's log would say.
+        As the compiler's log would say it.
     reason, rewrite : str
-        Empty where it is mapped; `rewrite` is empty too where only an earlier operator must go.
+        Empty where it is mapped. `rewrite` is empty too where only an earlier operator must go.
     """
 
     operator: Operator
@@ -82,15 +153,12 @@ class Placement:
         return self.status == MAPPED
 
 
-Rule = Callable[[Operator], Iterator[Fault]]
-
-
 def place(model: Model) -> tuple[Placement, ...]:
     """Say for each operator of a model where it would run.
 
-    The compiler splits the graph once, at the first operator that it cannot map; everything
-    after that runs on the CPU, whatever it is. The conversion of a float input before the first
-    layer does not split (compiler logs: https://github.com/f0cal/google-coral/issues/20).
+    The compiler splits the graph once, at the first operator that it cannot map; what comes
+    after runs on the CPU, whatever it is. Turning a float input into int8 before the first layer
+    stays on the CPU without splitting (a log: https://github.com/f0cal/google-coral/issues/20).
 
     Raises
     ------
@@ -107,25 +175,22 @@ def place(model: Model) -> tuple[Placement, ...]:
             placed.append(_faulty(operator, faults))
             if split is None and not _converts_input(operator, inputs):
                 split = operator
-        elif split is not None:
+        elif split:
             reason = f"comes after the graph is split at operator {split.index}, {split.name}"
             placed.append(Placement(operator, SPLIT, reason))
         else:
             placed.append(Placement(operator, MAPPED))
     reason = "belongs to a second graph, and only the main graph is compiled"
-    rewrite = "unroll loops and conditions into plain layers"
-    placed += [
-        Placement(operator, UNSUPPORTED, reason, rewrite)
-        for graph in others
-        for operator in graph.operators
-    ]
+    rewrite = "turn loops and conditions into plain layers"
+    for graph in others:
+        placed += [Placement(each, UNSUPPORTED, reason, rewrite) for each in graph.operators]
     return tuple(placed)
 
 
 def mapped_share(placed: tuple[Placement, ...]) -> tuple[float, float]:
-    """Return which share the Edge TPU runs: of the operators, and of the MACs.
+    """Return the share that the Edge TPU runs: of the operators, and of the MACs.
 
-    A model without MACs has them all mapped if its operators are.
+    Where there are no MACs, the second is the first.
     """
     ours = [placement.operator for placement in placed if placement.mapped]
     count = len(ours) / len(placed) if placed else 0.0
@@ -133,13 +198,24 @@ def mapped_share(placed: tuple[Placement, ...]) -> tuple[float, float]:
     return count, sum(operator.macs for operator in ours) / macs if macs else count
 
 
+def runtime_needed(placed: tuple[Placement, ...]) -> int:
+    """Return the Edge TPU runtime that the mapped operators need; 0 if any will do."""
+    rows = (SUPPORTED.get(placement.operator.name) for placement in placed if placement.mapped)
+    return max((row.runtime for row in rows if row), default=0)
+
+
+def open_limits(placed: tuple[Placement, ...]) -> dict[str, str]:
+    """Return what the page leaves open about the mapped operators, by operator."""
+    names = {placement.operator.name for placement in placed if placement.mapped}
+    return {name: row.open for name, row in SUPPORTED.items() if row.open and name in names}
+
+
 def _faulty(operator: Operator, faults: tuple[Fault, ...]) -> Placement:
-    rewrites = dict.fromkeys(fault.rewrite for fault in faults if fault.rewrite)
     return Placement(
         operator,
         faults[0].status,
         "; ".join(fault.reason for fault in faults),
-        "; ".join(rewrites),
+        "; ".join(dict.fromkeys(fault.rewrite for fault in faults)),
     )
 
 
@@ -151,165 +227,20 @@ def _faults(operator: Operator) -> Iterator[Fault]:
     """Find what keeps an operator from the Edge TPU, in the order in which the compiler looks."""
     if operator.custom and operator.name == COMPILED:
         return
-    yield from _types(operator)
-    if operator.custom:
-        yield Fault(UNSUPPORTED, "is a custom operator", "build it of standard layers")
+    wrong = tuple(rules.types(operator))
+    yield from wrong
+    row = None if operator.custom else SUPPORTED.get(operator.name)
+    if row is None:
+        if not (wrong and operator.name == "DEQUANTIZE"):  # its types already say it all
+            rewrite = REWRITES.get(operator.name, "build it of operators in the table")
+            yield Fault(UNSUPPORTED, "is not in the Edge TPU's table", rewrite)
         return
-    if operator.name not in RULES:
-        yield Fault(UNSUPPORTED, "is not in the Edge TPU's table", _rewrite(operator.name))
+    if wrong:
         return
     newest = MAX_VERSIONS.get(operator.name, operator.version)
     if operator.version > newest:
-        reason = f"is version {operator.version}, the compiler knows up to {newest}"
-        yield Fault(VERSION, reason, "convert with an older TensorFlow, or without what is new")
-    yield from _shapes(operator)
-    for rule in RULES[operator.name]:
+        reason = f"is version {operator.version}, and the compiler knows up to {newest}"
+        yield Fault(VERSION, reason, "convert without what is new in it, or with TensorFlow 2.8")
+    yield from rules.shapes(operator)
+    for rule in row.rules:
         yield from rule(operator)
-
-
-def _types(operator: Operator) -> Iterator[Fault]:
-    tensors = [tensor for tensor in (*operator.inputs, *operator.outputs) if tensor]
-    wrong = {tensor.dtype: tensor for tensor in tensors if not _fits(tensor)}
-    if not wrong:
-        return
-    reason = f"works on {' and '.join(sorted(wrong))}, and the Edge TPU on int8 and uint8 alone"
-    yield Fault(DTYPE, reason, _type_rewrite(operator, set(wrong)))
-
-
-def _fits(tensor: Tensor) -> bool:
-    # The state of an LSTM is a variable, and int16 by nature. Biases, axes and shapes are int32.
-    return tensor.variable or tensor.dtype in {"int8", "uint8", "int32"}
-
-
-def _type_rewrite(operator: Operator, wrong: set[str]) -> str:
-    if operator.name in {"QUANTIZE", "DEQUANTIZE"} and wrong == {"float32"}:
-        return "convert with int8 inputs and outputs"
-    if "int16" in wrong:
-        return "quantise to int8; int16 activations are for the CPU"
-    weights = [tensor.dtype for tensor in operator.inputs if tensor and tensor.constant]
-    if "int8" in weights:
-        return (
-            "it is dynamic-range quantised (int8 weights alone): calibrate and convert to full int8"
-        )
-    return "quantise to full int8 (mien-convert quantise)"
-
-
-def _shapes(operator: Operator) -> Iterator[Fault]:
-    tensors = [tensor for tensor in (*operator.inputs, *operator.outputs) if tensor]
-    computed = [tensor for tensor in tensors if not tensor.constant and not tensor.variable]
-    if any(tensor.dynamic for tensor in computed):
-        reason = "has a shape that may vary"
-        yield Fault(OTHERWISE, reason, "convert with fixed shapes and a batch of 1")
-    deep = [tensor for tensor in computed if max(tensor.shape[:-3], default=1) > 1]
-    if deep:
-        reason = f"has the shape {list(deep[0].shape)}, of which only the last three may exceed 1"
-        yield Fault(RANK, reason, "convert with a batch of 1, and no more than three dimensions")
-    varying = [tensor for tensor in operator.inputs if tensor and tensor.dtype == "int32"]
-    if not all(tensor.constant for tensor in varying):
-        reason = "takes a bias, axis or shape that is computed"
-        yield Fault(PARAMETER, reason, "convert with fixed shapes and weights")
-
-
-def _rewrite(name: str) -> str:
-    return REWRITES.get(name, "leave it out of the graph, or build it of operators in the table")
-
-
-def _one_dimensional(tensor: Tensor) -> bool:
-    return max(tensor.shape[:-1], default=1) <= 1
-
-
-def _axes(operator: Operator, position: int, rank: int) -> tuple[int, ...]:
-    values = operator.input(position).values or ()
-    return tuple(axis % rank for axis in values) if rank else ()
-
-
-def _not_fused(operator: Operator) -> Iterator[Fault]:
-    if operator.options.get("fusedActivationFunction"):
-        rewrite = "put the activation into a layer of its own, or before it"
-        yield Fault(OTHERWISE, "has a fused activation", rewrite)
-
-
-def _constant_weights(operator: Operator) -> Iterator[Fault]:
-    if not operator.input(1 if operator.name != "TRANSPOSE_CONV" else 1).constant:
-        yield Fault(PARAMETER, "has weights that are computed", "make the weights constant")
-
-
-def _square_dilation(operator: Operator) -> Iterator[Fault]:
-    factors = [operator.options.get(f"dilation{side}Factor", 1) for side in ("W", "H")]
-    if factors[0] != factors[1]:
-        reason = f"is dilated by {factors[0]} in x and {factors[1]} in y"
-        yield Fault(OTHERWISE, reason, "dilate x and y alike")
-
-
-def _dense(operator: Operator) -> Iterator[Fault]:
-    if operator.options.get("weightsFormat"):
-        yield Fault(OTHERWISE, "has shuffled weights", "convert with the default weight format")
-    if not all(map(_one_dimensional, operator.outputs)):
-        reason = f"gives {list(operator.outputs[0].shape)}, and may give one dimension"
-        yield Fault(OTHERWISE, reason, "flatten before it, or use a 1x1 convolution")
-    quantisation = operator.input(1).quantisation
-    if quantisation and quantisation.channels > 1:
-        yield Fault(OTHERWISE, PER_CHANNEL_DENSE, PER_TENSOR)
-
-
-def _concatenation(operator: Operator) -> Iterator[Fault]:
-    constants = [tensor for tensor in operator.inputs if tensor and tensor.constant]
-    if constants and (len(operator.inputs) != 2 or not constants[0].zero):  # noqa: PLR2004  # the page's own number
-        reason = "joins a constant that is not the zero padding of one other input"
-        yield Fault(OTHERWISE, reason, "add the constant elsewhere, or pad with PAD")
-
-
-def _spares_batch(operator: Operator) -> Iterator[Fault]:
-    data = operator.input(0)
-    if len(data.shape) > 1 and 0 in _axes(operator, 1, len(data.shape)):
-        yield Fault(OTHERWISE, "reduces the batch", "reduce over the other dimensions alone")
-
-
-def _mean_depth(operator: Operator) -> Iterator[Fault]:
-    shape = operator.input(0).shape
-    if shape and len(shape) - 1 in _axes(operator, 1, len(shape)) and shape[-1] % 4:
-        reason = f"reduces {shape[-1]} channels, which is not a multiple of 4"
-        yield Fault(OTHERWISE, reason, "make the channels a multiple of 4, or use AVERAGE_POOL_2D")
-
-
-def _pads_inside(operator: Operator) -> Iterator[Fault]:
-    values = operator.input(1).values
-    if values and any(values[:2]):
-        yield Fault(OTHERWISE, "pads the batch", "pad the other dimensions alone")
-
-
-def _packs_inside(operator: Operator) -> Iterator[Fault]:
-    if operator.options.get("axis", 0) == 0:
-        yield Fault(OTHERWISE, "packs along the batch", "pack along another dimension")
-
-
-def _splits_inside(operator: Operator) -> Iterator[Fault]:
-    if 0 in _axes(operator, 0, len(operator.input(1).shape)):
-        yield Fault(OTHERWISE, "splits the batch", "split along another dimension")
-
-
-def _unit_strides(operator: Operator) -> Iterator[Fault]:
-    if set(operator.input(3).values or (0,)) != {1}:
-        yield Fault(STRIDES, "has strides other than 1", "use a pooling or a strided convolution")
-
-
-def _channel_slope(operator: Operator) -> Iterator[Fault]:
-    if not _one_dimensional(operator.input(1)):
-        yield Fault(OTHERWISE, "has a slope per pixel", "set shared_axes=[1, 2] in Keras' PReLU")
-
-
-def _short_softmax(operator: Operator) -> Iterator[Fault]:
-    data = operator.input(0)
-    if not _one_dimensional(data) or data.elements > SOFTMAX_ELEMENTS:
-        reason = f"takes {list(data.shape)}; it may be one dimension of {SOFTMAX_ELEMENTS:,}"
-        yield Fault(OTHERWISE, reason, "give the logits and leave the softmax to the device")
-
-
-def _three_dimensional(operator: Operator) -> Iterator[Fault]:
-    if operator.options.get("alignCorners"):
-        reason = "aligns corners, which the page does not mention"
-        yield Fault(OTHERWISE, reason, "resize with half-pixel centres, or TRANSPOSE_CONV")
-
-
-RULES: dict[str, tuple[Rule, ...]] = {}
-REWRITES: dict[str, str] = {}

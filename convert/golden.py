@@ -53,7 +53,7 @@ def draw_face(random: np.random.Generator) -> UInt8Array:
     for part in np.linspace(-1, 1, 9):
         paint(0.15 * part, 0.27 - bend * part**2, 0.03, 0.012 + gape * (1 - part**2), dark)
     picture += random.normal(0, 3, picture.shape)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture), 0, 255), dtype=np.uint8)
 
 
 def make(networks: StreamNetworks, manifest: StreamManifest) -> Goldens:

@@ -102,10 +102,10 @@ class Operator:
     index: int
     name: str
     version: int
-    custom: bool
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     options: Mapping[str, float]
+    custom: bool = False
     macs: int = 0
 
     def input(self, position: int) -> Tensor:

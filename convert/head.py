@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +65,7 @@ class Embedded:
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """The label that most of the picture shows, [streams, steps]."""
-        return self.targets.argmax(axis=2)
+        return np.asarray(np.argmax(self.targets, axis=2), dtype=np.int64)
 
 
 def train_head(
@@ -95,14 +97,17 @@ def train_head(
     step.compile(keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0))
     # Optimizer state exists from here on, so that a saved trainee holds it.
     step.optimizer.build(step.trainable_variables)
-    through_time = _ThroughTime(settings.embedding_dropout)
 
     def epoch(trainee: keras.Model, number: int) -> Figures:
         random = np.random.default_rng([settings.seed, number])
         keras.utils.set_random_seed(int(random.integers(2**31)))
+        learn_from = through_time(trainee, settings.embedding_dropout)
         losses = [
-            through_time(trainee, learn.embeddings[some], learn.targets[some], random)
+            float(learn_from(*map(tf.constant, batch)))
             for some in np.array_split(random.permutation(len(learn.embeddings)), batches)
+            for batch in [
+                (learn.embeddings[some], learn.targets[some], random.integers(2**31, size=2))
+            ]
         ]
         report = compare(check, unrolled(trainee, check.embeddings), temperature=1.0)
         return {
@@ -169,43 +174,32 @@ def compare(seen: Embedded, logits: Float32Array, temperature: float | None = No
     )
 
 
-class _ThroughTime:
-    """Backpropagation through time (Werbos, 1990), over whole streams.
+@functools.lru_cache(maxsize=1)
+def through_time(step: keras.Model, dropout: float) -> Callable[..., tf.Tensor]:
+    """Return a compiled function that trains a head by backpropagation through time.
 
-    Holds the compiled training step, which belongs to one model.
+    Werbos, "Backpropagation through time: what it does and how to do it", 1990, over whole
+    streams. The function takes embeddings, [streams, steps, 128], targets, [streams, steps,
+    labels], and a seed of two integers for what is hidden of the embeddings; it returns the
+    loss in nats a step.
     """
 
-    def __init__(self, dropout: float) -> None:
-        self._dropout = dropout
-        self._of: keras.Model | None = None
-
-    def __call__(
-        self,
-        step: keras.Model,
-        embeddings: Float32Array,
-        targets: Float32Array,
-        random: np.random.Generator,
-    ) -> float:
-        """Train on one batch of streams and return its loss in nats a step."""
-        if self._of is not step:
-            self._of, self._compiled = step, tf.function(self._train, reduce_retracing=True)
-        seed = random.integers(2**31, size=2)
-        return float(self._compiled(*map(tf.constant, (embeddings, targets, seed))))
-
-    def _train(self, embeddings: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        step = self._of
-        shape = tf.shape(embeddings)
-        kept = tf.random.stateless_uniform(shape, seed) >= self._dropout
-        shown = tf.where(kept, embeddings / (1 - self._dropout), 0.0)
+    @tf.function  # type: ignore[untyped-decorator]  # tensorflow publishes no types
+    def train(embeddings: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        kept = tf.random.stateless_uniform(tf.shape(embeddings), seed) >= dropout
+        shown = tf.where(kept, embeddings / (1 - dropout), 0.0)
+        steps = embeddings.shape[1]
         with tf.GradientTape() as tape:
-            state = tf.zeros([shape[0], models.HIDDEN])
+            state = tf.zeros([tf.shape(embeddings)[0], models.HIDDEN])
             loss = 0.0
-            for index in range(embeddings.shape[1]):
+            for index in range(steps):
                 logits, state = step([shown[:, index], state], training=True)
                 loss += tf.reduce_mean(
                     tf.nn.softmax_cross_entropy_with_logits(targets[:, index], logits)
                 )
-            loss /= embeddings.shape[1]
+            loss /= steps
         variables = step.trainable_variables
         step.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
+
+    return train  # type: ignore[no-any-return]  # likewise

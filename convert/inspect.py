@@ -25,6 +25,7 @@ from convert.graph import Graph, Model, Operator, Quantisation, Signature, Tenso
 Bytes = npt.NDArray[np.uint8]
 
 _MAX_RANK = 32
+_MOST = 2**62
 _SMALL = 64
 """Constants of at most so many integers are shapes, axes and the like, and are kept."""
 
@@ -101,7 +102,10 @@ class _Reader:
             self._signature(self._root.SignatureDefs(index), graphs)
             for index in range(self._root.SignatureDefsLength())
         )
-        return Model(graphs, signatures, len(self._data), self._min_runtime())
+        result = Model(graphs, signatures, len(self._data), self._min_runtime())
+        if max(result.macs, result.peak_bytes, result.parameters) > _MOST:
+            raise ValueError("its shapes are beyond any computer")
+        return result
 
     def _spend(self, amount: int) -> None:
         self._left -= amount

@@ -19,7 +19,7 @@ from convert.evaluate import evaluation_of
 from convert.run import Evaluation
 from edge import bundle, goldens
 from edge.bundle import MANIFEST, Metrics, StreamManifest
-from edge.errors import UsageError
+from edge.errors import BundleError, UsageError
 from edge.networks import StreamNetworks
 
 CARD = "MODEL_CARD.md"
@@ -66,7 +66,7 @@ def package(
     text = manifest_text(manifest)
     try:
         bundle.parse_manifest(text, source=MANIFEST)
-    except bundle.BundleError as exc:
+    except BundleError as exc:
         raise UsageError(f"--name {name} --version {version}: {exc}") from exc
     files = {
         MANIFEST: text,

@@ -83,8 +83,7 @@ def quantise(
         check_frame(contents["frame"])
         check_head(contents["head"])
         for stem in contents:
-            data = (made / f"{stem}.tflite").read_bytes()
-            write_whole(run / f"{stem}.tflite", lambda beside, data=data: beside.write_bytes(data))
+            write_whole(run / f"{stem}.tflite", (made / f"{stem}.tflite").read_bytes())
     record = Quantised(
         frame=contents["frame"].signature,
         head=contents["head"].signature,
@@ -195,7 +194,8 @@ def _convert(
     limit_s: float,
 ) -> None:  # fmt: skip
     values = into / f"{network.stem}.npz"
-    np.savez(values, **calibration)
+    # numpy 2 would take an input named allow_pickle for its own.
+    np.savez(values, **calibration)  # type: ignore[arg-type]
     result = into / f"{network.stem}.tflite"
     command = [sys.executable, "-m", "convert.converter", str(network), str(values), precision]
     isolated([*command, str(result)], str(network), limit_s)

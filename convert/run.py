@@ -15,10 +15,11 @@ state before or the state after, never a part.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -46,12 +47,15 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Counted from 1; its weights are the ones kept.
     toolchain
         Versions of the packages that trained it.
+    machine
+        What kind of machine it was begun on, so that the seconds mean something.
     """
 
     settings: dict[str, str | int | float]
     data_sha256: str
     tiles: dict[str, int]
     toolchain: dict[str, str]
+    machine: str
     epochs: tuple[Figures, ...] = ()
     best_epoch: int = 0
 
@@ -110,8 +114,7 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 def write_record(path: Path, record: msgspec.Struct) -> None:
     """Write a struct as indented JSON with keys in a fixed order."""
-    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
-    write_whole(path, lambda beside: beside.write_bytes(text + b"\n"))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 
 
 def read_record(path: Path, kind: type[Record], *, made_by: str) -> Record:
@@ -126,12 +129,19 @@ def read_record(path: Path, kind: type[Record], *, made_by: str) -> Record:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as exc:
         raise RunError(f"{path}: {exc.strerror}; run mien-convert {made_by} first") from exc
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise RunError(f"{path}: damaged ({exc}); run mien-convert {made_by} again") from exc
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place at once.
+def write_whole(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """Write a file beside `path`, then put it in place at once.
+
+    Parameters
+    ----------
+    path
+        Its folder is made where it is missing.
+    content
+        The bytes, or a function that writes the file it is given.
 
     Raises
     ------
@@ -141,12 +151,16 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     beside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
+        if isinstance(content, bytes):
+            beside.write_bytes(content)
+        else:
+            content(beside)
         beside.replace(path)
     except OSError as exc:
         raise RunError(f"{path}: cannot write it ({exc.strerror}); choose another folder") from exc
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def sha256_of(path: Path) -> str:

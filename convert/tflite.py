@@ -122,4 +122,4 @@ def _macs(graph: Any, operator: Any, code: int) -> int:  # noqa: ANN401  # untyp
     if code not in (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED):
         return 0
     weights = graph.tensors[operator.inputs[1]].shape
-    return prod(graph.tensors[operator.outputs[0]].shape) * prod(weights[1:])
+    return int(prod(graph.tensors[operator.outputs[0]].shape) * prod(weights[1:]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
+import os
 import platform
 import sys
 import time
@@ -127,12 +128,15 @@ def with_embedding(trainee: keras.Model) -> keras.Model:
 
 def begin(settings: dict[str, str | int | float], faces: Data) -> TrainingRecord:
     """Return the record of a run in which nothing was trained yet."""
+    cores = len(os.sched_getaffinity(0))
+    graphics = len(tf.config.list_physical_devices("GPU"))
     versions = {name: importlib.metadata.version(name) for name in TOOLCHAIN}
     return TrainingRecord(
         settings=settings,
         data_sha256=faces.labels_sha256,
         tiles={"train": len(faces.train), "val": len(faces.val)},
         toolchain={"python": platform.python_version(), **versions},
+        machine=f"{platform.machine()}, {cores} cores, {graphics or 'no'} GPU",
     )
 
 

@@ -1,0 +1,85 @@
+"""The temporal head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from convert import data, head, models
+from convert.errors import RunError
+from convert.head import Embedded, HeadSettings
+from convert.run import StreamReport, read_record
+
+
+def test_a_step_is_the_equations_of_the_paper() -> None:
+    step = models.gru_step()
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3, 128)).astype(np.float32)
+    h = random.uniform(-1, 1, (3, 32)).astype(np.float32)
+    logits, state = step.predict_on_batch([x, h])
+
+    def dense(name: str, values: np.ndarray) -> np.ndarray:
+        kernel, *bias = step.get_layer(name).get_weights()
+        return values @ kernel + (bias[0] if bias else 0)
+
+    def sigmoid(values: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-values))
+
+    z = sigmoid(dense("update_input", x) + dense("update_state", h))
+    r = sigmoid(dense("reset_input", x) + dense("reset_state", h))
+    n = np.tanh(dense("candidate_input", x) + r * dense("candidate_state", h))
+    expected = z * h + (1 - z) * n
+    assert state == pytest.approx(expected, abs=1e-5)
+    assert logits == pytest.approx(dense("logits", expected), abs=1e-5)
+
+
+def test_unrolling_starts_from_zero_and_carries_the_state() -> None:
+    step = models.gru_step()
+    embeddings = np.random.default_rng(0).normal(size=(2, 3, 128)).astype(np.float32)
+    logits = head.unrolled(step, embeddings)
+    state = np.zeros((2, 32), np.float32)
+    for index in range(3):
+        wanted, state = step.predict_on_batch([embeddings[:, index], state])
+        assert logits[:, index] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_head_that_answers_right_is_measured_so() -> None:
+    labels = np.repeat([[1, 2]], 10, axis=1).reshape(1, 20)
+    targets = np.eye(7, dtype=np.float32)[labels]
+    noisy = targets.copy()
+    noisy[0, ::2] = targets[0, 0][[6, 0, 1, 2, 3, 4, 5]]
+    seen = Embedded(np.zeros((1, 20, 128), np.float32), noisy, targets, (labels == 2) * 1)
+    report = head.compare(seen, targets * 5)
+    assert report.head_accuracy == 1
+    assert report.frame_accuracy < 1
+    assert report.head_flips_a_minute == 0
+    assert report.frame_flips_a_minute > 0
+
+
+def test_training_leaves_a_head_and_what_was_measured(finished: Path) -> None:
+    report = read_record(finished / "streams.json", StreamReport, made_by="train-head")
+    assert (report.streams, report.steps) == (2, 80)
+    assert 0.05 <= report.temperature <= 20
+    assert (finished / "head.keras").is_file()
+
+
+def test_learning_through_time_lowers_the_loss() -> None:
+    import keras  # noqa: PLC0415  # only here
+
+    step = models.gru_step()
+    step.compile(keras.optimizers.Adam(1e-2))
+    random = np.random.default_rng(0)
+    embeddings = random.normal(size=(8, 6, 128)).astype(np.float32)
+    targets = np.eye(7, dtype=np.float32)[np.repeat(np.arange(8)[:, None] % 7, 6, axis=1)]
+    learn = head.through_time(step, 0.1)
+    losses = [float(learn(embeddings, targets, np.array([0, index]))) for index in range(15)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_head_wants_a_frame_model_first(data_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"frame\.keras"):
+        head.train_head(tmp_path, data.load(data_folder), HeadSettings(epochs=1))

@@ -1,0 +1,152 @@
+"""From a run folder to a bundle that the device's own code loads and trusts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+from convert.__main__ import main
+from edge import bundle, goldens
+from edge.networks import StreamNetworks
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def package(run: Path, out: Path, *more: str) -> int:
+    return main(["package", "--run", str(run), "--out", str(out), "--name", "drawn", *more])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_device_loads_it_and_its_goldens_pass(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawn"
+    assert package(run, out) == 0
+    loaded, manifest = bundle.load_stream(str(out))
+    networks = StreamNetworks(loaded, manifest)
+    result = goldens.check(networks, goldens.read(loaded, manifest))
+    assert result.passed
+    assert (result.steps, result.same_label) == (1024, 1.0)
+    assert manifest.created == "2023-11-14T22:13:20Z"
+    assert manifest.metrics is not None
+    assert manifest.metrics.data == "own data"
+    assert manifest.metrics.n == 35
+    assert manifest.calibration.abstain_below == 0.4
+    logits, _ = networks.step(
+        networks.embed(np.zeros((48, 48), np.uint8)), networks.initial_state()
+    )
+    assert logits.shape == (7,)
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    assert package(run, tmp_path / "one") == package(run, tmp_path / "two") == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_nothing_in_it_tells_where_it_was_made(run: Path, tmp_path: Path) -> None:
+    assert package(run, tmp_path / "drawn") == 0
+    for name, data in contents(tmp_path / "drawn").items():
+        assert str(tmp_path).encode() not in data, name
+        assert str(run).encode() not in data, name
+
+
+def test_the_card_gives_its_terms_and_commands(run: Path, tmp_path: Path) -> None:
+    assert package(run, tmp_path / "drawn", "--abstain-below", "0.25") == 0
+    card = (tmp_path / "drawn" / "MODEL_CARD.md").read_text()
+    for line in (
+        "mien-convert train --data DATA --run RUN --model kalambate --epochs 1 --seed 1",
+        "mien-convert quantise --data DATA --run RUN --head int16x8",
+        "mien-convert package --run RUN --name drawn --version 1 --abstain-below 0.25",
+    ):
+        assert line in card
+    assert "composed" in card
+    assert "owner of the data" in card
+    assert "{" not in card
+
+
+def test_a_bundle_is_replaced_whole(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawn"
+    assert package(run, out) == 0
+    (out / "stale").write_text("")
+    assert package(run, out, "--version", "2") == 0
+    assert not (out / "stale").exists()
+    assert bundle.load_stream(str(out))[1].version == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "run"]
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if line.startswith("mien-convert: ")]
+    assert len(said) == 1
+    assert "Traceback" not in "".join(lines)
+    return said[0]
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "photos"
+    out.mkdir()
+    (out / "mine").write_text("precious")
+    assert package(run, out) == 1
+    assert "is not a bundle" in refused(capsys)
+    assert (out / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("evaluation.json", "run mien-convert evaluate first"),
+        ("quantised.json", "run mien-convert quantise first"),
+        ("head.keras", "changed since it was quantised"),
+        ("frame.tflite", "the file was altered"),
+    ],
+)
+def test_a_run_with_a_gap_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: str, said: str
+) -> None:
+    if spoil.endswith(".json"):
+        (run / spoil).unlink()
+    else:
+        (run / spoil).write_bytes((run / spoil).read_bytes() + b"x")
+    assert package(run, tmp_path / "drawn") != 0
+    assert said in refused(capsys)
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "epoch", "said"),
+    [
+        (["--name", "Upper Case"], "0", "--name Upper Case"),
+        (["--abstain-below", "1.5"], "0", "abstain_below"),
+        ([], "yesterday", "SOURCE_DATE_EPOCH=yesterday"),
+    ],
+)
+def test_wrong_arguments_are_usage_errors(
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    epoch: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    assert package(run, tmp_path / "drawn", *more) == 2
+    assert said in refused(capsys)
