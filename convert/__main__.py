@@ -65,7 +65,7 @@ def _add_networks(add: AddCommand) -> None:
     train.add_argument(
         "--model", choices=["kalambate"], default="kalambate", help="which network (%(default)s)"
     )
-    _add_training(train, epochs=80)
+    _add_training(train, epochs=60)
     train.set_defaults(command=_train)
 
     head = add("train-head", help="train the temporal head for it")
@@ -183,12 +183,14 @@ def _quantise(arguments: Arguments) -> int:
 def _framing(arguments: Arguments) -> int:
     from convert import data, framing  # noqa: PLC0415  # see _train
 
-    tiles = data.load(arguments.data).train
-    found = framing.measure(data.spread(tiles, arguments.tiles), framing.short_range_detector())
+    tiles = data.spread(data.load(arguments.data).train, arguments.tiles)
+    found = framing.measure(tiles, framing.short_range_detector())
     print(f"{found.found} faces found in {found.tiles} tiles; in fractions of the tile's side")
     for name in ("centre_line", "face_length", "centre_x", "angle"):
         low, median, high = getattr(found, name)
         print(f"{name:12} median {median:7.3f}   quartiles {low:7.3f} {high:7.3f}")
+    for name, (least, most) in framing.looks(tiles).items():
+        print(f"{name:12} 1st percentile {least:7.2f}   99th {most:7.2f}")
     return 0
 
 

@@ -156,6 +156,9 @@ def _operator_rows(model: Model) -> Iterator[tuple[str, ...]]:
 
 def _verdict_lines(verdict: Verdict) -> Iterator[str]:
     yield f"{verdict.target}: {'fine' if verdict.fine else 'NOT FINE'}; {verdict.summary}"
+    if verdict.mapped:
+        kinds = ", ".join(f"{name} {count}" for name, count in verdict.mapped.items())
+        yield f"  on the Edge TPU: {kinds}"
     compiled = verdict.compiled
     if compiled:
         agreed = "as predicted" if not compiled.differences else "not as predicted"

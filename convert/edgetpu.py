@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from convert import edgetpu_rules as rules
 from convert.edgetpu_rules import MAPPED, SPLIT, UNSUPPORTED, VERSION, Fault, Rule
 from convert.graph import Model, Operator
+from edge.bundle import EdgeTpu, Unmapped
 
 SOURCE = "https://coral.ai/docs/edgetpu/models-intro/#supported-operations"
 
@@ -208,6 +209,18 @@ def open_limits(placed: tuple[Placement, ...]) -> dict[str, str]:
     """Return what the page leaves open about the mapped operators, by operator."""
     names = {placement.operator.name for placement in placed if placement.mapped}
     return {name: row.open for name, row in SUPPORTED.items() if row.open and name in names}
+
+
+def manifest_entry(model: Model) -> EdgeTpu:
+    """Return what the manifest of a bundle says of its frame model: the prediction of `place`."""
+    placed = place(model)
+    unmapped = dict.fromkeys(
+        (each.operator.name, each.reason) for each in placed if not each.mapped
+    )  # fmt: skip
+    return EdgeTpu(
+        mappable=bool(placed) and not unmapped,
+        unmapped=tuple(Unmapped(operator=name, reason=reason) for name, reason in unmapped),
+    )
 
 
 def _faulty(operator: Operator, faults: tuple[Fault, ...]) -> Placement:

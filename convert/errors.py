@@ -15,3 +15,7 @@ class RunError(MienError):
 
 class ConversionError(MienError):
     """The converter failed, or its result is not what the device needs."""
+
+
+class SourceError(MienError):
+    """A trained model cannot be read, or cannot become what the device runs."""

@@ -18,10 +18,10 @@ from edge.bundle import CropSpec
 from edge.crop import geometry
 from edge.datatypes import Detection, Float32Array, Frame, UInt8Array
 from edge.detector import Detector
-from edge.imaging import warp_square
+from edge.imaging import sharpness, warp_square
 
 CROP = CropSpec(centre_line=0.58, face_length=0.534)
-"""The medians `mien-convert framing` measures on FER2013; a bundle's default."""
+"""A bundle's default: the medians of FER2013, to within a hundredth (`mien-convert framing`)."""
 
 QUARTILES = (25, 50, 75)
 ENLARGED = 4 * TILE
@@ -86,3 +86,18 @@ def measure(tiles: Tiles, detector: Detector) -> Framing:
     line, length, centre_x, angle = (tuple(values.tolist()) for values in quartiles)
     degrees = tuple(np.degrees(angle).tolist())
     return Framing(len(tiles), len(rows), line, length, centre_x, degrees)
+
+
+def looks(tiles: Tiles) -> dict[str, tuple[float, float]]:
+    """Return the 1st and 99th percentile of what `edge.quality` measures of a tile.
+
+    Beyond them is where a live face differs from nearly all that the network learnt from:
+    `sharpness`, and the mean (`light`) and standard deviation (`contrast`) of luma, 0 to 255.
+    """
+    measured = {
+        "sharpness": [sharpness(tile) for tile in tiles.pixels],
+        "light": [float(tile.mean()) for tile in tiles.pixels],
+        "contrast": [float(tile.std()) for tile in tiles.pixels],
+    }
+    ends = {name: np.percentile(values, (1, 99)).tolist() for name, values in measured.items()}
+    return {name: (low, high) for name, (low, high) in ends.items()}

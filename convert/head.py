@@ -100,7 +100,6 @@ def train_head(
 
     def epoch(trainee: keras.Model, number: int) -> Figures:
         random = np.random.default_rng([settings.seed, number])
-        keras.utils.set_random_seed(int(random.integers(2**31)))
         learn_from = through_time(trainee, settings.embedding_dropout)
         losses = [
             float(learn_from(*map(tf.constant, batch)))

@@ -219,7 +219,9 @@ def from_torch(kind: Kind, state: Mapping[str, Weights], prefix: str = "") -> tu
         if key.endswith("_reverse"):
             raise SourceError(f"{prefix}{key}: {_BIDIRECTIONAL}")
         if key.startswith("weight_hr"):
-            raise SourceError(f"{prefix}{key}: projected LSTMs (proj_size) have no step; train one without")
+            raise SourceError(
+                f"{prefix}{key}: projected LSTMs (proj_size) have no step; train one without"
+            )
     suffixes = [""] if "weight_ih" in own else [f"_l{n}" for n in range(len(own))]
     suffixes = [suffix for suffix in suffixes if f"weight_ih{suffix}" in own]
     if not suffixes:
@@ -264,7 +266,9 @@ def from_onnx(
         raise SourceError(f"{kind} {name!r}: its activations are not {', '.join(usual)}; use those")
     for key in ("clip", "input_forget", "layout"):
         if attributes.get(key):
-            raise SourceError(f"{kind} {name!r}: the attribute {key} is not understood; export without")
+            raise SourceError(
+                f"{kind} {name!r}: the attribute {key} is not understood; export without"
+            )
     kernel, recurrent, bias = weights
     if kernel is None or recurrent is None:
         raise SourceError(f"{kind} {name!r}: its weights are computed, not stored; store them")
@@ -283,7 +287,11 @@ _BIDIRECTIONAL = "it needs the future, which a live stream does not have; train 
 
 
 def _split(
-    order: Sequence[str], kernel: Weights, recurrent: Weights, bias: Weights, recurrent_bias: Weights
+    order: Sequence[str],
+    kernel: Weights,
+    recurrent: Weights,
+    bias: Weights,
+    recurrent_bias: Weights,
 ) -> dict[str, Gate]:
     """Cut weights, [..., gates * units], into gates by their order."""
     columns = [np.split(np.asarray(each, np.float32), len(order), axis=-1)
@@ -360,5 +368,8 @@ class InKeras:
     def tanh(self, a: Any) -> Any:  # noqa: ANN401  # see dense
         """Return the hyperbolic tangent."""
         return self._keras.layers.Activation("tanh")(a)
-
-
+def describe(step: Step) -> str:
+    """Return what a step is, in a few words: `GRU of 32 units, reset after`."""
+    if isinstance(step, Lstm):
+        return f"LSTM of {step.units} units"
+    return f"GRU of {step.units} units, reset {'after' if step.reset_after else 'before'}"

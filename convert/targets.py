@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from convert import edgetpu
@@ -54,6 +56,8 @@ class Verdict:
         One line.
     refusals : tuple of Refusal
         What stands against it.
+    mapped : mapping
+        How many operators of each kind the Edge TPU runs, as predicted.
     notes : tuple of str
         What else to know: known traps, limits of this answer.
     compiled : Compiled or None
@@ -65,6 +69,7 @@ class Verdict:
     summary: str
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    mapped: Mapping[str, int] = field(default_factory=dict)
     compiled: Compiled | None = None
 
 
@@ -161,15 +166,15 @@ def _coral(model: Model, compiled: Compiled | None) -> Verdict:
     if compiled:
         compiled = compared(compiled, placed)
         fine = compiled.whole
-    count = sum(each.mapped for each in placed)
+    mapped = Counter(each.operator.name for each in placed if each.mapped)
     summary = (
-        f"{count} of {len(placed)} operators on the Edge TPU ({operators:.1%}), "
+        f"{mapped.total()} of {len(placed)} operators on the Edge TPU ({operators:.1%}), "
         f"{macs:.1%} of the MACs"
     )
     notes = _coral_notes(model, placed)
     if compiled is None:
         notes = (f"{PROGRAM} is not installed (it is for x86-64): this is a prediction", *notes)
-    return Verdict("coral", fine, summary, refusals, notes, compiled)
+    return Verdict("coral", fine, summary, refusals, notes, mapped, compiled)
 
 
 def _coral_notes(model: Model, placed: tuple[edgetpu.Placement, ...]) -> tuple[str, ...]:

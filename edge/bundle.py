@@ -305,8 +305,10 @@ def parse_manifest(raw: bytes, *, source: str) -> Manifest:
         Not JSON, another schema, unknown or missing keys, or parts that contradict each other.
     """
     try:
-        schema = msgspec.json.decode(raw, type=_Versioned).schema
-    except msgspec.DecodeError as exc:
+        # Decoded first: msgspec reports bytes that are no UTF-8 only where it looks at them.
+        text = raw.decode()
+        schema = msgspec.json.decode(text, type=_Versioned).schema
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BundleError(f"{source}: not a bundle manifest: {exc}; package it again") from exc
     if schema != SCHEMA:
         raise BundleError(
@@ -314,7 +316,7 @@ def parse_manifest(raw: bytes, *, source: str) -> Manifest:
             "update mien, or package the bundle again with the mien that is installed"
         )
     try:
-        manifest: Manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest: Manifest = msgspec.json.decode(text, type=Manifest)
     except msgspec.ValidationError as exc:
         raise BundleError(
             f"{source}: {exc}; package the bundle again rather than editing it"

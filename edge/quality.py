@@ -1,7 +1,7 @@
 """How good a look at a face is: size, sharpness, light and pose. Pure.
 
 Limits are where pictures leave the training data's own range: below the 1st or above the 99th
-percentile of 8,000 FER2013 training tiles (docs/measurements.md).
+percentile of 4,000 FER2013 training tiles (docs/measurements.md).
 """
 
 from __future__ import annotations

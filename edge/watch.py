@@ -195,5 +195,5 @@ def _time_of_day(ts: str) -> str:
 def _decoded(payload: bytes, kind: type[Payload]) -> Payload | None:
     try:
         return msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -59,7 +59,7 @@ def test_labels_that_are_no_text_are_refused(folder: Path) -> None:
 def test_more_rows_than_tiles_are_refused(folder: Path) -> None:
     with (folder / "labels.csv").open("a") as file:
         file.write("0,2,0,train,happy\n" * 50)
-    with pytest.raises(DataError, match="225 rows .* 200 places"):
+    with pytest.raises(DataError, match=r"225 rows .* 200 places"):
         data.load(folder)
 
 

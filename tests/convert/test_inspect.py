@@ -15,6 +15,7 @@ from tflite_files import Step, Value, build, numbers, small_network, weights
 from convert import check, graph, inspect
 from convert.errors import ConversionError
 from convert.graph import Graph, Operator, Tensor
+from convert.targets import judge
 from edge import bundle
 
 BLAZEFACE = bundle.locate("blazeface-short") / "frame.tflite"
@@ -193,7 +194,7 @@ def examine(data: bytes) -> None:
     try:
         model = inspect.parse(data, source="it.tflite")
         verdicts = tuple(
-            check.judge(model, target, role="frame", compiled=None) for target in check.TARGETS
+            judge(model, target, role="frame", compiled=None) for target in check.TARGETS
         )
     except ConversionError as exc:
         assert "\n" not in str(exc)

@@ -126,7 +126,15 @@ topics = st.sampled_from(
      "mien/a/camera/x/event", "mien/a", "mien", "else/a/b", "mien/a/camera/x/y/z"]
 )  # fmt: skip
 payloads = st.binary(max_size=20) | st.sampled_from(
-    [b"{}", b"[]", b"3", b"null", b'{"present": 3}', *map(msgspec.json.encode, (EVENT, HEALTH))]
+    [
+        b"{}",
+        b"[]",
+        b"3",
+        b"null",
+        b'{"present": 3}',
+        b'{"id": "\x80"}',
+        *map(msgspec.json.encode, (EVENT, HEALTH)),
+    ]
 )
 
 
