@@ -19,7 +19,7 @@ from convert import metrics, models, streams
 from convert.data import LABELS, Data, Tiles, normalise
 from convert.run import Figures, StreamReport, TrainingRecord, sha256_of, write_record
 from convert.streams import STEP_HZ, Stream, StreamSettings
-from convert.train import begin, load_network, loop, seeded
+from convert.train import begin, load_network, loop, resumed, seeded
 from edge.datatypes import Float32Array
 from edge.networks import softmax
 
@@ -69,7 +69,10 @@ class Embedded:
 
 
 def train_head(
-    run: Path, faces: Data, settings: HeadSettings
+    run: Path,
+    faces: Data,
+    settings: HeadSettings,
+    composition: StreamSettings = StreamSettings(),  # noqa: B008  # frozen
 ) -> tuple[TrainingRecord, StreamReport]:
     """Train the head for the frame model in a run folder, then fit its temperature.
 
@@ -80,34 +83,26 @@ def train_head(
     RunError
         The folder has no frame model, or holds a head begun otherwise.
     """
-    composition = StreamSettings()
     frame = load_network(run / "frame.keras")
     chosen = dataclasses.asdict(settings) | {
         f"stream_{name}": value for name, value in dataclasses.asdict(composition).items()
     }
-    chosen |= {"frame_sha256": sha256_of(run / "frame.keras")}
+    fresh = begin(chosen | {"frame_sha256": sha256_of(run / "frame.keras")}, faces)
+    # Composing takes minutes; a folder of another run is refused before.
+    resumed(run / "head.json", fresh)
     seeded(settings.seed)
     learn = embed(frame, faces.train, settings.train_streams, composition, [settings.seed, 0])
     check = embed(frame, faces.val, settings.val_streams, composition, [settings.seed, 1])
-    step = models.gru_step()
     batches = -(-settings.train_streams // settings.batch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate, batches * settings.epochs, alpha=0.01
-    )
-    step.compile(keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0))
-    # Optimizer state exists from here on, so that a saved trainee holds it.
-    step.optimizer.build(step.trainable_variables)
 
     def epoch(trainee: keras.Model, number: int) -> Figures:
         random = np.random.default_rng([settings.seed, number])
         learn_from = through_time(trainee, settings.embedding_dropout)
-        losses = [
-            float(learn_from(*map(tf.constant, batch)))
-            for some in np.array_split(random.permutation(len(learn.embeddings)), batches)
-            for batch in [
-                (learn.embeddings[some], learn.targets[some], random.integers(2**31, size=2))
-            ]
-        ]
+        losses = []
+        for some in np.array_split(random.permutation(len(learn.embeddings)), batches):
+            seed = random.integers(2**31, size=2)
+            batch = learn.embeddings[some], learn.targets[some], seed
+            losses.append(float(learn_from(*map(tf.constant, batch))))
         report = compare(check, unrolled(trainee, check.embeddings), temperature=1.0)
         return {
             "train_loss": float(np.mean(losses)),
@@ -115,10 +110,23 @@ def train_head(
             "val_flips_a_minute": report.head_flips_a_minute,
         }
 
-    record = loop(run, "head", begin(chosen, faces), step, epoch, whole=lambda trainee: trainee)
+    step = compiled(settings, batches=batches)
+    record = loop(run, "head", fresh, step, epoch, whole=lambda trainee: trainee)
     report = compare(check, unrolled(load_network(run / "head.keras"), check.embeddings))
     write_record(run / "streams.json", report)
     return record, report
+
+
+def compiled(settings: HeadSettings, *, batches: int) -> keras.Model:
+    """Return a new head, ready for epochs of so many batches."""
+    step = models.gru_step()
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate, batches * settings.epochs, alpha=0.01
+    )
+    step.compile(keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0))
+    # Its state exists from here on, so that a saved head holds it.
+    step.optimizer.build(step.trainable_variables)
+    return step
 
 
 def embed(

@@ -368,6 +368,8 @@ class InKeras:
     def tanh(self, a: Any) -> Any:  # noqa: ANN401  # see dense
         """Return the hyperbolic tangent."""
         return self._keras.layers.Activation("tanh")(a)
+
+
 def describe(step: Step) -> str:
     """Return what a step is, in a few words: `GRU of 32 units, reset after`."""
     if isinstance(step, Lstm):

@@ -64,24 +64,10 @@ def train(run: Path, faces: Data, settings: TrainSettings) -> TrainingRecord:
     """
     augmentation = Augmentation()
     seeded(settings.seed)
-    network = models.FRAME_MODELS[settings.model]()
-    trainee = keras.Model(network.input, network.get_layer("logits").output, name=network.name)
-    steps = -(-len(faces.train) // settings.batch)
-    trainee.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
-                settings.learning_rate, steps * settings.epochs, alpha=0.01
-            ),
-            weight_decay=settings.weight_decay,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=settings.label_smoothing
-        ),
-        metrics=["accuracy"],
-    )
     chosen = dataclasses.asdict(settings) | {
         f"augment_{name}": value for name, value in dataclasses.asdict(augmentation).items()
     }
+    trainee = compiled(settings, batches=-(-len(faces.train) // settings.batch))
     one_hot = np.eye(len(LABELS), dtype=np.float32)
 
     def epoch(trainee: keras.Model, number: int) -> Figures:
@@ -100,6 +86,23 @@ def train(run: Path, faces: Data, settings: TrainSettings) -> TrainingRecord:
         }
 
     return loop(run, "frame", begin(chosen, faces), trainee, epoch, whole=with_embedding)
+
+
+def compiled(settings: TrainSettings, *, batches: int) -> keras.Model:
+    """Return a new frame model as far as its logits, ready for epochs of so many batches."""
+    network = models.FRAME_MODELS[settings.model]()
+    trainee = keras.Model(network.input, network.get_layer("logits").output, name=network.name)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate, batches * settings.epochs, alpha=0.01
+    )
+    trainee.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
+        metrics=["accuracy"],
+    )
+    return trainee
 
 
 def validate(trainee: keras.Model, tiles: Tiles) -> Figures:

@@ -103,7 +103,9 @@ def named(network: keras.Model, name: str) -> Tensor:
     for layer in network.layers:
         if layer.name == name:
             return layer.output
-    some = [layer.name for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    some = [
+        layer.name for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)
+    ]
     raise SourceError(f"no layer {name!r} to cut at; there are {', '.join(some[-12:])}")
 
 

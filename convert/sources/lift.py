@@ -68,7 +68,9 @@ class _Lift:
         outputs = [self._known[tensor.name] for tensor in self._graph.outputs]
         for tensor, value in zip(self._graph.outputs, outputs, strict=True):
             if isinstance(value, np.ndarray):
-                raise SourceError(f"{self._what}: its output {tensor.name} is the same for every input")
+                raise SourceError(
+                    f"{self._what}: its output {tensor.name} is the same for every input"
+                )
         return keras.Model(inputs, outputs)
 
     def _take(self, operation: Operation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from convert import data, head, models
 from convert.errors import RunError
 from convert.head import Embedded, HeadSettings
 from convert.run import StreamReport, read_record
+from convert.streams import StreamSettings
 
 
 def test_a_step_is_the_equations_of_the_paper() -> None:
@@ -78,6 +80,41 @@ def test_learning_through_time_lowers_the_loss() -> None:
     learn = head.through_time(step, 0.1)
     losses = [float(learn(embeddings, targets, np.array([0, index]))) for index in range(15)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_resumed_head_ends_as_one_that_was_never_stopped(
+    finished: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = data.load(data_folder)
+    settings = HeadSettings(epochs=2, batch=2, train_streams=4, val_streams=2)
+    short = StreamSettings(seconds=1.0)
+    runs = [tmp_path / "whole", tmp_path / "parted"]
+    for run in runs:
+        run.mkdir()
+        shutil.copy(finished / "frame.keras", run)
+    straight, _ = head.train_head(runs[0], faces, settings, short)
+
+    class Stopped(Exception):  # noqa: N818  # not an error
+        pass
+
+    measure, calls = head.compare, []
+
+    def stop_in_the_second(*args: object, **more: object) -> StreamReport:
+        calls.append(args)
+        if len(calls) == 2:
+            raise Stopped
+        return measure(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(head, "compare", stop_in_the_second)
+    with pytest.raises(Stopped):
+        head.train_head(runs[1], faces, settings, short)
+    monkeypatch.undo()
+    resumed, _ = head.train_head(runs[1], faces, settings, short)
+    assert [figures["train_loss"] for figures in resumed.epochs] == [
+        figures["train_loss"] for figures in straight.epochs
+    ]
+    with pytest.raises(RunError, match="begun with other settings"):
+        head.train_head(runs[1], faces, HeadSettings(epochs=3), short)
 
 
 def test_a_head_wants_a_frame_model_first(data_folder: Path, tmp_path: Path) -> None:

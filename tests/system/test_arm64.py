@@ -83,7 +83,11 @@ def on(board: Path, *command: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={"QEMU_CPU": "cortex-a72", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        env={
+            "QEMU_CPU": "cortex-a72",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+        },
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
