@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from edge.errors import MienError
+from edge.errors import EXIT_FAILURE, MienError
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 
@@ -32,6 +32,8 @@ class Arguments(argparse.Namespace):
     version: str
     abstain_below: float
     tiles: int
+    source: str
+    target: Literal["raspberry-pi", "jetson", "coral", "all"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,6 +103,23 @@ def _add_results(add: AddCommand) -> None:
     )
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of tables")
     evaluate.set_defaults(command=_evaluate)
+
+    check = add("check", help="say which boards a model can run on, and why not")
+    check.add_argument(
+        "source", metavar="FILE|BUNDLE", help="a .tflite file, or a bundle's folder or name"
+    )
+    check.add_argument(
+        "--target",
+        choices=["raspberry-pi", "jetson", "coral", "all"],
+        default="all",
+        help="(%(default)s)",
+    )
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.add_argument(
+        "--limit", type=float, default=180.0, metavar="SECONDS",
+        help="for edgetpu_compiler, where it is installed (%(default)g)",
+    )  # fmt: skip
+    check.set_defaults(command=_check)
 
     package = add("package", help="write the bundle that a device loads")
     _add_run(package)
@@ -202,6 +221,15 @@ def _evaluate(arguments: Arguments) -> int:
     )
     print(report.as_json(found) if arguments.json else report.evaluation_tables(found))
     return 0
+
+
+def _check(arguments: Arguments) -> int:
+    from convert import check  # noqa: PLC0415  # see _train
+
+    targets = check.TARGETS if arguments.target == "all" else (arguments.target,)
+    report = check.check(arguments.source, targets, limit_s=arguments.limit)
+    print(check.to_json(report) if arguments.json else check.render(report))
+    return 0 if report.fine else EXIT_FAILURE
 
 
 def _package(arguments: Arguments) -> int:

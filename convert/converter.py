@@ -30,7 +30,7 @@ _OPERATORS = {
 
 
 def convert(network: keras.Model, calibration: Inputs, precision: str) -> bytes:
-    """Quantise a network, weights per channel.
+    """Quantise a network, the weights of convolutions per channel.
 
     Parameters
     ----------
@@ -58,6 +58,9 @@ def convert(network: keras.Model, calibration: Inputs, precision: str) -> bytes:
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [operators]
     converter.inference_input_type = converter.inference_output_type = dtype
+    # Convolutions are quantised per channel. Dense layers are not: the Edge TPU's compiler is
+    # not known to take that, and older runtimes answer wrongly (tflite-micro issue 2602).
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001  # it has no public name
     return bytes(converter.convert())
 
 

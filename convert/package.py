@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from convert import card, golden
+from convert import card, edgetpu, golden, inspect
 from convert.data import data_name
 from convert.draft import GOLDEN, draft, records
 from convert.errors import RunError
@@ -62,6 +62,7 @@ def package(
         manifest,
         golden=bundle.DataFile(file=GOLDEN, sha256=hashlib.sha256(archive).hexdigest()),
         metrics=metrics_of(evaluation),
+        edgetpu=edgetpu.manifest_entry(inspect.read(run / manifest.frame.file)),
     )
     text = manifest_text(manifest)
     try:

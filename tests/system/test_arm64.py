@@ -69,6 +69,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
     (mien,) = wheels.glob("mien-*.whl")
+    assert mien.stat().st_size < 5_000_000, "a wheel for small cards stays small"
     subprocess.run([*pip, "download", "-d", str(wheels), *FOR_THE_BOARD, str(mien)], check=True)
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
