@@ -37,7 +37,7 @@ class TrainSettings:
     """What decides how a frame model comes out, besides the data and the augmentation."""
 
     model: str = "kalambate"
-    epochs: int = 60
+    epochs: int = 80
     seed: int = 1
     batch: int = 128
     learning_rate: float = 1e-3
