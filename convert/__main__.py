@@ -67,7 +67,7 @@ def _add_networks(add: AddCommand) -> None:
     train.add_argument(
         "--model", choices=["kalambate"], default="kalambate", help="which network (%(default)s)"
     )
-    _add_training(train, epochs=60)
+    _add_training(train, epochs=80)
     train.set_defaults(command=_train)
 
     head = add("train-head", help="train the temporal head for it")
