@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from convert.errors import SourceError
+from convert.models import Sum
 from edge.datatypes import Float32Array
 
 Tensor = Any
@@ -22,6 +23,9 @@ Layer = Any
 
 Call = Callable[..., Any]
 """`call(layer, *arguments)` returns what stands for the layer's output."""
+
+_PAIR = 2
+_VECTOR, _PICTURE = 2, 4
 
 _SILENT = ("Dropout", "SpatialDropout", "GaussianNoise", "GaussianDropout", "AlphaDropout",
            "ActivityRegularization", "RandomFlip", "RandomRotation", "RandomZoom",
@@ -109,6 +113,17 @@ def plain_call(layer: Layer, *args: Layer, **kwargs: Layer) -> Layer:
     return layer(*args, **kwargs)
 
 
+def steady(layer: Layer, *args: Layer, **kwargs: Layer) -> Layer:
+    """Return the layer's output, a sum of two vectors in the way that converts; see `Sum`."""
+    terms = keras.tree.flatten(list(args))
+    vectors = all(
+        isinstance(each, keras.KerasTensor) and len(each.shape) == _VECTOR for each in terms
+    )
+    if type(layer).__name__ == "Add" and len(terms) == _PAIR and vectors:
+        return Sum()(*terms)
+    return layer(*args, **kwargs)
+
+
 def inlined(network: keras.Model) -> keras.Model:
     """Return a network without networks inside it, nor layers that only work while training."""
     inputs = [keras.Input(each.shape[1:], name=each.name) for each in network.inputs]
@@ -142,7 +157,7 @@ def traced(
     named = {}
 
     def call(layer: Layer, *args: Layer, **kwargs: Layer) -> Layer:
-        named[layer.name] = layer(*args, **kwargs)
+        named[layer.name] = steady(layer, *args, **kwargs)
         return named[layer.name]
 
     return walk(network, inputs, call), named
@@ -218,9 +233,9 @@ def as_vector(tensor: Tensor) -> Tensor:
 
     Lin et al., "Network in Network", 2014, section 3.2, for the average.
     """
-    if len(tensor.shape) == 4 and tensor.shape[1:3] != (1, 1):  # noqa: PLR2004  # a map
+    if len(tensor.shape) == _PICTURE and tensor.shape[1:3] != (1, 1):
         return keras.layers.GlobalAveragePooling2D()(tensor)
-    return tensor if len(tensor.shape) == 2 else keras.layers.Flatten()(tensor)  # noqa: PLR2004  # a vector
+    return tensor if len(tensor.shape) == _VECTOR else keras.layers.Flatten()(tensor)
 
 
 def from_rest(head: keras.Model, embedding: Tensor) -> Tensor:
@@ -236,9 +251,8 @@ def from_rest(head: keras.Model, embedding: Tensor) -> Tensor:
         zero = [isinstance(each, np.ndarray) and not each.any() for each in values]
         if isinstance(layer, keras.layers.Multiply) and any(zero):
             return values[zero.index(True)]
-        if isinstance(layer, keras.layers.Add) and any(zero):
-            kept = [each for each, is_zero in zip(values, zero, strict=True) if not is_zero]
-            return kept[0] if len(kept) == 1 else layer(kept)
+        if isinstance(layer, Sum) and any(zero):
+            return values[zero.index(False)]
         return layer(*args, **kwargs)
 
     return walk(head, [embedding, *states], call)[0]

@@ -1,4 +1,4 @@
-"""Steps as ONNX nodes; see `convert.recurrent.Arithmetic`."""
+"""Steps as ONNX nodes; see `convert.arithmetic.Arithmetic`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def settled_head(network: keras.Model, notes: list[str]) -> keras.Model:
     names = ("embedding", *state_names(len(widths[0])))
     fresh = [keras.Input(each.shape[1:], name=name)
              for each, name in zip(inputs, names, strict=True)]  # fmt: skip
-    answer, *states = graph.walk(network, fresh, graph.plain_call)
+    answer, *states = graph.walk(network, fresh, graph.steady)
     return keras.Model(fresh, [_before_softmax(answer, notes), *states], name="head")
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import keras
 
+from convert.arithmetic import InKeras
 from convert.errors import SourceError
-from convert.recurrent import InKeras, Step, describe, from_keras
+from convert.recurrent import Step, describe, from_keras
 from convert.sources import graph
 from convert.sources.graph import Layer, Tensor
 from convert.sources.parts import Parts
