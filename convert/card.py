@@ -70,10 +70,10 @@ folders of your choice. Nothing else made these files; `manifest.json` has every
 
 - Frame model: the network of Kalambate et al. (convolutions of 16 5x5, 32 5x5 and 64 3x3
   filters, each with ReLU and 2x2 max-pooling; a dense layer of 128, the embedding; a dense
-  layer of logits). {frame_epochs} epochs took {frame_minutes:.0f} minutes, the best was epoch
+  layer of logits). {frame_epochs} epochs took {frame_time}, the best was epoch
   {frame_best}.
 - Head: one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through
-  time on composed streams. {head_epochs} epochs took {head_minutes:.0f} minutes, the best was
+  time on composed streams. {head_epochs} epochs took {head_time}, the best was
   epoch {head_best}.
 - Machine: {machine}. Python {python}, TensorFlow {tensorflow}, Keras {keras}.
 
@@ -159,10 +159,10 @@ def text(
         commands="```\n" + "\n".join(commands) + "\n```",
         data_sha256=frame.data_sha256,
         frame_epochs=len(frame.epochs),
-        frame_minutes=frame.seconds / 60,
+        frame_time=_duration(frame.seconds),
         frame_best=frame.best_epoch,
         head_epochs=len(head.epochs),
-        head_minutes=head.seconds / 60,
+        head_time=_duration(head.seconds),
         head_best=head.best_epoch,
         machine=frame.machine,
         **{key: frame.toolchain[key] for key in ("python", "tensorflow", "keras")},
@@ -197,6 +197,11 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
         version=manifest.version,
         abstain=f"--abstain-below {manifest.calibration.abstain_below:g}",
     ).splitlines()
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in minutes, or in seconds where it is short."""
+    return f"{seconds:.0f} seconds" if seconds < 2 * 60 else f"{seconds / 60:.0f} minutes"
 
 
 def _sizes(records: RunRecords) -> str:

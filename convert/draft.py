@@ -25,7 +25,8 @@ from edge.bundle import (
 
 GOLDEN = "golden.npz"
 ABSTAIN_BELOW = 0.4
-"""On streams of `val` this answers four steps in five and lifts their accuracy by 6 points."""
+"""On streams of `val` about a quarter of the steps stay unanswered, and those answered are right
+six to nine points more often than all are (`mien-convert train-head`, `evaluate`)."""
 
 RESET_AFTER_S = 1.0
 
