@@ -210,9 +210,9 @@ def _bench(arguments: Arguments) -> int:
 
 
 def _config_check(arguments: Arguments) -> int:
-    from edge import config  # noqa: PLC0415  # see _run
+    from edge import config, signature  # noqa: PLC0415  # see _run
 
-    config.load(arguments.file)
+    signature.trusted_key(config.load(arguments.file).bundle_key)
     print(f"{arguments.file}: valid")
     return 0
 

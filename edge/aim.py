@@ -19,6 +19,7 @@ from edge.datatypes import Box, Detection, Frame
 from edge.detector import Detector
 from edge.quality import Quality, assess
 from edge.settings import Settings
+from edge.signature import trusted_key
 
 COLUMNS, ROWS = 64, 18
 _REDRAWS_PER_SECOND = 5.0
@@ -50,8 +51,10 @@ def run(settings: Settings, stream: TextIO | None = None) -> int:
         The camera or a bundle cannot be used.
     """
     stream = stream or sys.stdout
-    detector = Detector(*load_detector(settings.detector.bundle), score=settings.detector.score)
-    _, manifest = load_stream(settings.emotion.bundle)
+    key = trusted_key(settings.bundle_key)
+    found, finder = load_detector(settings.detector.bundle, key=key)
+    detector = Detector(found, finder, score=settings.detector.score)
+    _, manifest = load_stream(settings.emotion.bundle, key=key)
     live = stream.isatty()
     period_s = 1 / _REDRAWS_PER_SECOND if live else 1.0
     due_s = float("-inf")

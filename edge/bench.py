@@ -17,6 +17,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge import config
 from edge.cameras import open_uri
 from edge.capture import prepared
 from edge.datatypes import Detection, Frame
@@ -148,7 +150,7 @@ def measure(settings: Settings, clip: Path, *, faces: int, frames: int) -> Repor
         fps=round(frames / elapsed, 1),
         rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
         import_s=_median_of_starts(_import_s),
-        first_event_s=_median_of_starts(lambda: _first_event_s(clip)),
+        first_event_s=_median_of_starts(lambda: _first_event_s(settings, clip)),
     )
 
 
@@ -264,16 +266,27 @@ def _import_s() -> float:
     return float(done.stdout)
 
 
-def _first_event_s(clip: Path) -> float:
-    begun = perf_counter()
-    command = [sys.executable, "-m", "edge", "run", "--no-mqtt", "--events", "-"]
-    with subprocess.Popen(  # noqa: S603  # our own interpreter
-        [*command, "--camera", f"clip:{clip}?pace=fast"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        assert process.stdout is not None  # noqa: S101  # it is a pipe
-        process.stdout.readline()
-        elapsed = perf_counter() - begun
-        process.terminate()
+def _first_event_s(settings: Settings, clip: Path) -> float:
+    """Start the daemon with these settings, whatever the environment says; time its first line."""
+    alone = msgspec.structs.replace(settings, camera=())
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(config.ENVIRONMENT_PREFIX)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mien.toml"
+        file.write_text(config.to_toml(alone), encoding="utf-8")
+        command = [sys.executable, "-m", "edge", "run", "--no-mqtt", "--events", "-"]
+        begun = perf_counter()
+        with subprocess.Popen(  # noqa: S603  # our own interpreter
+            [*command, "--config", str(file), "--camera", f"clip:{clip}?pace=fast"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environ,
+        ) as process:
+            assert process.stdout is not None  # noqa: S101  # it is a pipe
+            process.stdout.readline()
+            elapsed = perf_counter() - begun
+            process.terminate()
     return elapsed

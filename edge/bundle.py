@@ -3,7 +3,8 @@
 `convert.package` writes them, this module reads them, and nothing about a model is known
 anywhere else. The face detectors are bundles too. A bundle is refused, with the reason, when
 its manifest has unknown or missing keys, was written for a newer schema, or when a file's
-sha256 is not the manifest's.
+sha256 is not the manifest's; and, where a key is given, when `edge.signature` does not find it
+signed by that key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge.errors import BundleError
+from edge.signature import PublicKey
 
 SCHEMA = "mien-bundle/1"
 MANIFEST = "manifest.json"
@@ -133,6 +135,21 @@ class Metrics(_Strict, frozen=True):
     per_class_recall: dict[str, Share]
 
 
+class Parity(_Strict, frozen=True):
+    """How far the files' answers are from the float networks', as measured by `convert.parity`.
+
+    `gates` has each figure that could have refused the bundle; `allowed` those bars that were
+    lowered for it, by name.
+    """
+
+    split: str
+    gates: dict[str, float]
+    mean_logit_difference: float
+    max_logit_difference: float
+    kl_divergence: float
+    allowed: dict[str, float] = {}
+
+
 class Unmapped(_Strict, frozen=True):
     """An operator the Edge TPU would leave to the CPU, and why."""
 
@@ -176,6 +193,7 @@ class StreamManifest(_Strict, frozen=True, tag_field="kind", tag="stream"):
     calibration: Calibration
     provenance: Provenance
     metrics: Metrics | None = None
+    parity: Parity | None = None
     edgetpu: EdgeTpu | None = None
 
 
@@ -233,13 +251,20 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
 
 
-def load(name_or_path: str) -> Bundle:
+def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
     """Read a bundle and verify every file its manifest names.
+
+    Parameters
+    ----------
+    name_or_path
+        As `locate` takes it.
+    key
+        Whose signature the bundle must carry; without one, none is looked for.
 
     Raises
     ------
     BundleError
-        Anything missing, altered, unknown or newer than this program.
+        Anything missing, altered, unknown, newer than this program, or not signed by `key`.
     """
     path = locate(name_or_path)
     file = path / MANIFEST
@@ -253,6 +278,8 @@ def load(name_or_path: str) -> Bundle:
         ) from None
     except OSError as exc:
         raise BundleError(f"bundle {name_or_path}: cannot read {file}: {exc.strerror}") from exc
+    if key is not None:
+        key.verify(raw, path)
     manifest = parse_manifest(raw, source=str(file))
     bundle = Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
     for entry in files_of(manifest):
@@ -260,9 +287,11 @@ def load(name_or_path: str) -> Bundle:
     return bundle
 
 
-def load_stream(name_or_path: str) -> tuple[Bundle, StreamManifest]:
+def load_stream(
+    name_or_path: str, *, key: PublicKey | None = None
+) -> tuple[Bundle, StreamManifest]:
     """`load`, refusing all but a bundle of `kind: stream`."""
-    bundle = load(name_or_path)
+    bundle = load(name_or_path, key=key)
     if not isinstance(bundle.manifest, StreamManifest):
         raise BundleError(
             f"bundle {name_or_path}: it is a face detector; name an expression bundle "
@@ -271,9 +300,11 @@ def load_stream(name_or_path: str) -> tuple[Bundle, StreamManifest]:
     return bundle, bundle.manifest
 
 
-def load_detector(name_or_path: str) -> tuple[Bundle, DetectorManifest]:
+def load_detector(
+    name_or_path: str, *, key: PublicKey | None = None
+) -> tuple[Bundle, DetectorManifest]:
     """`load`, refusing all but a bundle of `kind: detector`."""
-    bundle = load(name_or_path)
+    bundle = load(name_or_path, key=key)
     if not isinstance(bundle.manifest, DetectorManifest):
         raise BundleError(
             f"bundle {name_or_path}: it is an expression model; name a face detector "

@@ -23,6 +23,7 @@ from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_
 from edge.networks import StreamNetworks
 from edge.payloads import FaceNow
 from edge.settings import Settings
+from edge.signature import trusted_key
 from edge.tracker import Tracker, Tracking
 
 StageObserver = Callable[[str, float], None]
@@ -69,9 +70,12 @@ def load_models(settings: Settings) -> Models:
     ------
     BundleError, ModelError
         A bundle cannot be trusted, or its models cannot run.
+    ConfigError
+        `bundle_key` is not a key.
     """
-    found, detector = load_detector(settings.detector.bundle)
-    bundle, manifest = load_stream(settings.emotion.bundle)
+    key = trusted_key(settings.bundle_key)
+    found, detector = load_detector(settings.detector.bundle, key=key)
+    bundle, manifest = load_stream(settings.emotion.bundle, key=key)
     library, threads = settings.runtime.library, settings.runtime.threads
     networks = StreamNetworks(bundle, manifest, threads=threads, library=library)
     return Models(

@@ -189,7 +189,11 @@ class Mqtt(_Settings, frozen=True):
 
 
 class Settings(_Settings, frozen=True):
-    """Everything that can be set. Every table may be left out; only a camera must be named."""
+    """Everything that can be set. Every table may be left out; only a camera must be named.
+
+    With `bundle_key`, the PEM file of an Ed25519 public key, only bundles that this key signed
+    are loaded: see `edge.signature`.
+    """
 
     device_id: TopicLevel = "mien"
     camera: tuple[Camera, ...] = ()
@@ -199,3 +203,5 @@ class Settings(_Settings, frozen=True):
     events: Events = Events()
     runtime: Runtime = Runtime()
     mqtt: Mqtt = Mqtt()
+    # Empty would look like switched off.
+    bundle_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None

@@ -41,6 +41,7 @@ def test_without_a_file_the_defaults_hold() -> None:
 def test_what_is_shown_reads_back_as_the_same_settings(tmp_path: Path) -> None:
     text = """
     device_id = "kiosk-7"
+    bundle_key = "keys/ours.pem"
     [[camera]]
     name = "door"
     uri = "clip:a \\"b\\".mp4"
@@ -72,6 +73,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
             "MIEN_DETECTOR__EVERY": "2",
             "MIEN_DEVICE_ID": "lobby",
             "MIEN_EMOTION__BUNDLE": "/srv/bundle",
+            "MIEN_BUNDLE_KEY": "/srv/key.pem",
             "PATH": "/bin",
         },
     )
@@ -79,6 +81,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert settings.detector.score == 0.6
     assert settings.device_id == "lobby"
     assert settings.emotion.bundle == "/srv/bundle"
+    assert settings.bundle_key == "/srv/key.pem"
 
 
 def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
@@ -105,6 +108,8 @@ def test_the_command_line_replaces_the_cameras() -> None:
         ('[detector]\nevery = "2"\n', "detector.every: expected `int`, got `str`"),
         ("[[camera]]\n", "camera[0]: object missing required field `uri`"),
         ('device_id = "a/b"\n', "device_id: expected `str` matching regex"),
+        ('bundle_key = ""\n', "bundle_key: expected `str` of length >= 1"),
+        ('bundle_kye = "a"\n', "bundle_kye: unknown key; did you mean 'bundle_key'?"),
         ("[detector\n", "not TOML"),
         (
             '[[camera]]\nuri = "clip:a"\nregion = [0.5, 0, 0.6, 1]\n',
@@ -144,6 +149,12 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, complaint: str) -> None:
 def test_a_misspelt_variable_is_named() -> None:
     with pytest.raises(ConfigError, match=r"environment: detector\.evry: unknown key"):
         config.load(None, {"MIEN_DETECTOR__EVRY": "2"})
+
+
+def test_an_empty_variable_does_not_switch_signatures_off(tmp_path: Path) -> None:
+    file = write(tmp_path, 'bundle_key = "key.pem"\n')
+    with pytest.raises(ConfigError, match="environment: bundle_key: expected"):
+        config.load(file, {"MIEN_BUNDLE_KEY": ""})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

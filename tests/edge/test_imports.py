@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
-    {"datatypes", "clock", "payloads", "broker", "backoff", "settings"},
+    {"datatypes", "clock", "payloads", "broker", "backoff", "settings", "signature"},
     {"config", "bundle"},
     {"imaging", "runtime"},
     {"crop", "networks"},
@@ -34,8 +34,9 @@ ALLOWED = {
     },
     "picamera2": set(),
     "libcamera": set(),
+    "cryptography": {"edge/signature.py"},
     "paho": {"edge/connection.py", "edge/subscriber.py"},
-    "ai_edge_litert": {"convert/inspect.py"},
+    "ai_edge_litert": {"convert/inspect.py", "convert/noise.py"},
     "tflite_runtime": set(),
     "tensorflow": {"convert/"},
     "keras": {"convert/"},
@@ -47,7 +48,8 @@ ALLOWED = {
 from a literal table in edge/runtime.py, picamera2 and libcamera on use in their camera's file."""
 
 CONVERT_MAY_USE = {
-    "bundle", "crop", "datatypes", "detector", "errors", "goldens", "imaging", "networks", "runtime"
+    "bundle", "crop", "datatypes", "detector", "errors", "goldens", "imaging", "networks",
+    "runtime", "signature",
 }  # fmt: skip
 
 
@@ -109,7 +111,9 @@ def test_convert_shares_only_what_prevents_skew(file: Path) -> None:
     assert edge_modules(file) <= CONVERT_MAY_USE
 
 
-HEAVY = ("cv2", "numpy", "ai_edge_litert", "paho", "tensorflow", "keras", "msgspec")
+HEAVY = (
+    "cv2", "numpy", "ai_edge_litert", "paho", "tensorflow", "keras", "msgspec", "cryptography"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["edge", "convert"])

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from keyfiles import key_files
 
 from edge import bundle, schema
 from edge.settings import Settings
@@ -213,6 +214,24 @@ def test_a_misspelt_key_is_a_configuration_error(tmp_path: Path) -> None:
         assert complaint(done) == (
             f"mien: {file}: detector.evry: unknown key; did you mean 'every'?"
         )
+
+
+def test_config_check_looks_at_the_bundle_key(tmp_path: Path) -> None:
+    keys = key_files(tmp_path)
+    file = tmp_path / "mien.toml"
+    for key, words in (
+        (keys.public, None),
+        (keys.private, "a private key, which has no place on a device"),
+        (file, "not an Ed25519 public key in PEM"),
+        (tmp_path / "absent.pem", "No such file or directory"),
+    ):
+        file.write_text(f'bundle_key = "{key}"\n')
+        done = mien("config", "check", str(file))
+        if words is None:
+            assert (done.returncode, done.stdout) == (0, f"{file}: valid\n")
+        else:
+            assert done.returncode == 78
+            assert complaint(done).startswith(f"mien: bundle_key: {key}: {words}")
 
 
 def test_wrong_usage_exits_2() -> None:

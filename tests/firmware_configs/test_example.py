@@ -25,6 +25,7 @@ def test_the_example_shows_every_key() -> None:
         key = line.split("=")[0].strip()
         assert key in text
     assert "# score = " in text
+    assert "# bundle_key = " in text
 
 
 def uncommented(table: str) -> str:
