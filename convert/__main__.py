@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from edge.errors import EXIT_FAILURE, MienError
+from convert import evaluate_command, robustness_command, train_command
+from edge.errors import EXIT_FAILURE, MienError, UsageError
+
+_OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "torch", "tf_keras")
+"""Packages that only the readers of other frameworks' models need."""
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 
@@ -25,6 +30,18 @@ class Arguments(argparse.Namespace):
     epochs: int
     seed: int
     head: Literal["int8", "int16x8"]
+    cut: str | None
+    weights: Path | None
+    input_shape: str | None
+    labels: str | None
+    mean: float | None
+    std: float | None
+    crop: str | None
+    step_hz: float | None
+    calibration: Path | None
+    percentile: float | None
+    finetune: int
+    allow: list[str]
     limit: float
     through_crop: bool
     json: bool
@@ -33,7 +50,10 @@ class Arguments(argparse.Namespace):
     abstain_below: float
     tiles: int
     source: str
+    trained: str | None
     target: Literal["raspberry-pi", "jetson", "coral", "all"]
+    sign: Path | None
+    key: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MienError as exc:
         sys.stderr.write(f"mien-convert: {exc}\n")
         return exc.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("mien-convert: stopped; no file was left half-written\n")
+        return EXIT_FAILURE
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").split(".")[0]
+        if package in ("", "convert", "edge"):
+            raise
+        extras = "convert,convert-sources" if package in _OF_SOURCES else "convert"
+        sys.stderr.write(
+            f"mien-convert: the package {package} is missing; pip install 'mien[{extras}]'\n"
+        )
+        return EXIT_FAILURE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,11 +96,7 @@ def _add_networks(add: AddCommand) -> None:
     train = add("train", help="train the frame model")
     _add_data(train)
     _add_run(train)
-    train.add_argument(
-        "--model", choices=["kalambate"], default="kalambate", help="which network (%(default)s)"
-    )
-    _add_training(train, epochs=80)
-    train.set_defaults(command=_train)
+    train_command.add_options(train)
 
     head = add("train-head", help="train the temporal head for it")
     _add_data(head)
@@ -76,15 +104,51 @@ def _add_networks(add: AddCommand) -> None:
     _add_training(head, epochs=30)
     head.set_defaults(command=_train_head)
 
-    quantise = add("quantise", help="turn both into integer TFLite files")
+    _add_quantise(add("quantise", help="turn networks into integer TFLite files, or say why not"))
+
+
+def _add_quantise(quantise: argparse.ArgumentParser) -> None:
+    """Add the options of `quantise`; what a source is told is left out where there is none."""
+    quantise.add_argument(
+        "trained", nargs="?", metavar="SOURCE",
+        help="a trained model: .keras, .h5, .onnx, .pt2, a SavedModel folder, or MODULE:FACTORY; "
+        "without one, the networks in the run folder",
+    )  # fmt: skip
     _add_data(quantise)
     _add_run(quantise)
-    quantise.add_argument(
+    told = quantise.add_argument_group("what a source does not say by itself")
+    told.add_argument("--cut", metavar="NAME", help="the layer or tensor that is the embedding")
+    told.add_argument("--weights", type=Path, metavar="FILE", help="of MODULE:FACTORY")
+    told.add_argument("--input-shape", metavar="CxHxW", help="of MODULE:FACTORY")
+    told.add_argument("--labels", metavar="A,B,C", help="in the order of the logits")
+    told.add_argument("--mean", type=float, metavar="M", help="of its pixels, in 0..255")
+    told.add_argument("--std", type=float, metavar="S", help="it saw (pixel - M) / S")
+    told.add_argument("--crop", metavar="LINE,LENGTH", help="how its faces were framed")
+    told.add_argument("--step-hz", type=_positive, metavar="HZ", help="how often its head steps")
+    how = quantise.add_argument_group("how")
+    how.add_argument(
         "--head", choices=["int16x8", "int8"], default="int16x8", help="precision (%(default)s)"
     )
-    quantise.add_argument(
-        "--limit", type=float, default=600, metavar="SECONDS", help="for each (%(default)s)"
-    )
+    how.add_argument(
+        "--calibration", type=Path, metavar="DIR|NPZ",
+        help="typical pictures (the training split of --data)",
+    )  # fmt: skip
+    how.add_argument(
+        "--percentile", type=_percentile, metavar="P",
+        help="share of values that a range holds, like 99.99 (all of them)",
+    )  # fmt: skip
+    how.add_argument(
+        "--finetune", type=_count, default=0, metavar="EPOCHS",
+        help="of quantisation-aware training first (none)",
+    )  # fmt: skip
+    how.add_argument(
+        "--allow", action="append", default=[], metavar="NAME=VALUE",
+        help="lower the bar of one parity gate; the bundle will say so",
+    )  # fmt: skip
+    how.add_argument(
+        "--limit", type=_positive, default=600, metavar="SECONDS",
+        help="for each step (%(default)s)",
+    )  # fmt: skip
     quantise.set_defaults(command=_quantise)
 
 
@@ -95,14 +159,13 @@ def _add_results(add: AddCommand) -> None:
     framing.add_argument("--tiles", type=_count, default=4000, help="look at so many (%(default)s)")
     framing.set_defaults(command=_framing)
 
-    evaluate = add("evaluate", help="measure networks and files on split=val")
+    evaluate = add("evaluate", help="measure any model on labelled pictures")
     _add_data(evaluate)
-    _add_run(evaluate)
-    evaluate.add_argument(
-        "--through-crop", action="store_true", help="measure too what detector and crop cost"
-    )
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    evaluate.set_defaults(command=_evaluate)
+    evaluate_command.add_options(evaluate)
+
+    robustness = add("robustness", help="compare models on faces that are blurred, dark, covered…")
+    _add_data(robustness)
+    robustness_command.add_options(robustness)
 
     check = add("check", help="say which boards a model can run on, and why not")
     check.add_argument(
@@ -116,7 +179,7 @@ def _add_results(add: AddCommand) -> None:
     )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument(
-        "--limit", type=float, default=180.0, metavar="SECONDS",
+        "--limit", type=_positive, default=180.0, metavar="SECONDS",
         help="for edgetpu_compiler, where it is installed (%(default)g)",
     )  # fmt: skip
     check.set_defaults(command=_check)
@@ -130,13 +193,25 @@ def _add_results(add: AddCommand) -> None:
         "--abstain-below", type=float, default=0.4, metavar="SHARE",
         help="answer `unsure` below this confidence (%(default)s)",
     )  # fmt: skip
+    package.add_argument(
+        "--sign", type=Path, metavar="KEY", help="sign it with this Ed25519 private key (PEM)"
+    )
     package.set_defaults(command=_package)
+
+    sign = add("sign", help="copy any bundle, signed, for devices that have a bundle_key")
+    sign.add_argument("source", metavar="BUNDLE", help="a bundle's folder or name")
+    sign.add_argument(
+        "--key", type=Path, required=True, metavar="KEY", help="an Ed25519 private key (PEM)"
+    )
+    sign.add_argument("--out", type=Path, required=True, metavar="DIR", help="the signed copy")
+    sign.set_defaults(command=_sign)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="labels.csv and sheet-N.webp"
-    )
+        "--data", type=Path, required=True, metavar="PATH",
+        help="labelled pictures: a folder per label, an .npz, or labels.csv and sheet-N.webp",
+    )  # fmt: skip
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -158,49 +233,92 @@ def _count(text: str) -> int:
     return number
 
 
-def _train(arguments: Arguments) -> int:
-    from convert import data, train  # noqa: PLC0415  # --help must not wait for TensorFlow
+def _positive(text: str) -> float:
+    """Return a number above zero that has an end."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
 
-    settings = train.TrainSettings(
-        model=arguments.model, epochs=arguments.epochs, seed=arguments.seed
-    )
-    record = train.train(arguments.run, data.load(arguments.data), settings)
-    best = record.epochs[record.best_epoch - 1]
-    print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")
-    return 0
+
+def _percentile(text: str) -> float:
+    """Return a share above a half, in percent."""
+    number = float(text)
+    if not 50 < number < 100:  # noqa: PLR2004  # percent
+        raise argparse.ArgumentTypeError(f"{text} is not between 50 and 100")
+    return number
 
 
 def _train_head(arguments: Arguments) -> int:
-    from convert import data, head, report  # noqa: PLC0415  # see _train
+    from convert import data, head, interface, report  # noqa: PLC0415  # --help must not wait for TensorFlow
 
     settings = head.HeadSettings(epochs=arguments.epochs, seed=arguments.seed)
-    _, compared = head.train_head(arguments.run, data.load(arguments.data), settings)
+    taken = interface.read(arguments.run)
+    faces = data.load(arguments.data, names=taken.labels, size=taken.size)
+    _, compared = head.train_head(arguments.run, faces, settings)
     print(report.streams_table(compared))
     return 0
 
 
 def _quantise(arguments: Arguments) -> int:
-    from convert import data, quantise  # noqa: PLC0415  # see _train
+    from convert import adopt, data, gates, interface, quantise, sources  # noqa: PLC0415  # see _train_head
 
-    made = quantise.quantise(
-        arguments.run,
-        data.load(arguments.data),
-        head_precision=arguments.head,
+    told = adopt.Told(
+        labels=None if arguments.labels is None else data.labels_of(arguments.labels),
+        mean=arguments.mean,
+        std=arguments.std,
+        crop=None if arguments.crop is None else adopt.parse_crop(arguments.crop),
+        step_hz=arguments.step_hz,
+    )
+    shape = arguments.input_shape
+    options = sources.Options(
+        cut=arguments.cut,
+        weights=arguments.weights,
+        input_shape=None if shape is None else sources.parse_shape(shape),
         limit_s=arguments.limit,
     )
-    for model in (made.frame, made.head):
-        print(f"{arguments.run / model.file}:")
+    settings = quantise.QuantiseSettings(
+        head_precision=arguments.head,
+        percentile=arguments.percentile,
+        finetune_epochs=arguments.finetune,
+        limit_s=arguments.limit,
+        allowed=gates.parse_allowed(arguments.allow),
+    )
+    if arguments.trained is not None:
+        source = sources.read(arguments.trained, options)
+        taken = adopt.taken_by(arguments.run, source, told)
+    elif told != adopt.Told() or options != sources.Options(limit_s=arguments.limit):
+        raise UsageError("the options that a source needs go with a SOURCE; name one, or not them")
+    else:
+        source, taken = None, interface.read(arguments.run)
+    faces = data.load(arguments.data, names=taken.labels, size=taken.size)
+    calibration = None
+    if arguments.calibration is not None:
+        calibration = data.pictures(arguments.calibration, taken.size)
+    # Only now, so that a mistake leaves no run folder behind.
+    if source is not None:
+        adopt.adopt(arguments.run, source, taken)
+    try:
+        made = quantise.quantise(arguments.run, faces, settings, calibration=calibration)
+    except gates.ParityError as exc:
+        print(gates.tables(exc.record))
+        raise
+    print(gates.tables(made.parity))
+    for model in made.files:
+        print(f"\n{arguments.run / model.file}:")
         for way, tensors in (("in", model.inputs), ("out", model.outputs)):
             for each in tensors:
                 print(
                     f"  {way:3} {each.role:9} {each.dtype:5} {list(each.shape)} "
                     f"scale {each.scale:.8g} zero point {each.zero_point}"
                 )
+    if made.record.head is None:
+        print("\nno head yet: mien-convert train-head, then quantise again")
     return 0
 
 
 def _framing(arguments: Arguments) -> int:
-    from convert import data, framing  # noqa: PLC0415  # see _train
+    from convert import data, framing  # noqa: PLC0415  # see _train_head
 
     tiles = data.spread(data.load(arguments.data).train, arguments.tiles)
     found = framing.measure(tiles, framing.short_range_detector())
@@ -213,18 +331,8 @@ def _framing(arguments: Arguments) -> int:
     return 0
 
 
-def _evaluate(arguments: Arguments) -> int:
-    from convert import data, evaluate, report  # noqa: PLC0415  # see _train
-
-    found = evaluate.evaluate(
-        arguments.run, data.load(arguments.data), through_crop=arguments.through_crop
-    )
-    print(report.as_json(found) if arguments.json else report.evaluation_tables(found))
-    return 0
-
-
 def _check(arguments: Arguments) -> int:
-    from convert import check  # noqa: PLC0415  # see _train
+    from convert import check  # noqa: PLC0415  # see _train_head
 
     targets = check.TARGETS if arguments.target == "all" else (arguments.target,)
     report = check.check(arguments.source, targets, limit_s=arguments.limit)
@@ -233,7 +341,7 @@ def _check(arguments: Arguments) -> int:
 
 
 def _package(arguments: Arguments) -> int:
-    from convert import package  # noqa: PLC0415  # see _train
+    from convert import package  # noqa: PLC0415  # see _train_head
 
     manifest = package.package(
         arguments.run,
@@ -241,8 +349,18 @@ def _package(arguments: Arguments) -> int:
         name=arguments.name,
         version=arguments.version,
         abstain_below=arguments.abstain_below,
+        sign=arguments.sign,
     )
-    print(f"{arguments.out}: {manifest.name} {manifest.version}, golden vectors pass")
+    signed = ", signed" if arguments.sign else ""
+    print(f"{arguments.out}: {manifest.name} {manifest.version}, golden vectors pass{signed}")
+    return 0
+
+
+def _sign(arguments: Arguments) -> int:
+    from convert import signing  # noqa: PLC0415  # see _train_head
+
+    manifest = signing.sign(arguments.source, arguments.out, key=arguments.key)
+    print(f"{arguments.out}: {manifest.name} {manifest.version}, signed")
     return 0
 
 

@@ -5,198 +5,156 @@ from __future__ import annotations
 import re
 import textwrap
 
-from convert import report
+from convert import card_words as words
+from convert import gates, recipe, report
 from convert.data import data_name
-from convert.draft import RunRecords
-from convert.run import Evaluation
+from convert.draft import Origin, RunRecords
+from convert.run import Evaluation, TrainingRecord
+from convert.sources import SourceRecord
 from edge.bundle import StreamManifest
 from edge.goldens import Goldens
-
-_DATA = {
-    "FER2013": (
-        "FER2013 (Goodfellow et al., 2013), {train} faces of its official Training set to learn "
-        "from and {val} of PublicTest (`split=val`) to choose and to measure by; copies between "
-        "them, blank tiles and copies of PrivateTest were left out. FER2013 was published for a "
-        "research competition; its faces come from image search and carry no licence of their "
-        "own. **These weights are for research and evaluation only.** Its labels are noisy: about "
-        "65 % is what people score."
-    ),
-    "own data": (
-        "A data folder of its owner's, {train} faces to learn from and {val} (`split=val`) to "
-        "choose and to measure by. Whether and where these weights may be used is for the owner "
-        "of the data to say."
-    ),
-}
-
-_COMMANDS = """\
-mien-convert train --data DATA --run RUN --model {model} --epochs {epochs} --seed {seed}
-mien-convert train-head --data DATA --run RUN --epochs {head_epochs} --seed {head_seed}
-mien-convert quantise --data DATA --run RUN --head {precision}
-mien-convert evaluate --data DATA --run RUN{through_crop}
-mien-convert package --run RUN --name {name} --version {version} {abstain} --out BUNDLE
-"""
-
-_CARD = """\
-# {name}, version {version}
-
-Recognises one of {labels} in a face: a small convolutional network looks at
-each 48x48 grayscale tile, and a gated recurrent unit (GRU) that steps {step_hz:g} times a second
-makes of its embeddings an answer that does not flicker.
-
-## Intended use
-
-To show and to try Mien: kiosks, robots and installations that react to a face in view. It tells
-what a face looks like, not what a person feels, and it is wrong often enough (below) that no
-decision about a person may rest on it. Not for hiring, teaching, policing, medicine, or any
-watching of people who have not agreed to it.
-
-## Data and terms
-
-{data}
-
-To train on your own data, laid out as `convert/data.py` says, in one command:
-
-```
-{one_command}
-```
-
-## How it was made
-
-{commands}
-
-DATA is a data folder whose `labels.csv` has the sha256 `{data_sha256}`; RUN and BUNDLE are
-folders of your choice. Nothing else made these files; `manifest.json` has every setting under
-`provenance`.
-
-- Frame model: the network of Kalambate et al. (convolutions of 16 5x5, 32 5x5 and 64 3x3
-  filters, each with ReLU and 2x2 max-pooling; a dense layer of 128, the embedding; a dense
-  layer of logits). {frame_epochs} epochs took {frame_time}, the best was epoch
-  {frame_best}.
-- Head: one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through
-  time on composed streams. {head_epochs} epochs took {head_time}, the best was
-  epoch {head_best}.
-- Machine: {machine}. Python {python}, TensorFlow {tensorflow}, Keras {keras}.
-
-## Sizes
-
-{sizes}
-
-Parameters and multiply-accumulates for one tile and for one step. `mien-convert quantise` counts
-them in the files.
-
-## Accuracy on single tiles
-
-The frame model alone on the {n} tiles of `split=val`, before and after quantisation; `int8` is the
-file in this folder, run by the device's own code (`mien-convert evaluate`). The best epoch was
-chosen on the same tiles, so expect slightly less elsewhere.
-
-{scores}
-
-ECE is the expected calibration error of the frame model's own softmax, without the temperature,
-which belongs to the head.
-
-Per label, int8:
-
-{per_label}
-
-Confusion matrix, int8, in tiles:
-
-{confusion}
-{crop}
-## Accuracy on streams
-
-Measured on **composed** streams, not on video: stills of `val`, moved, relit, made noisy and
-faded into one another; faces change person as they change expression. Only steps on which one
-still is shown alone count, those right after a change included (`mien-convert evaluate`; the
-files in this folder).
-
-{streams}
-
-The temperature was fitted, and the head's best epoch chosen, on other streams of the same stills
-(`mien-convert train-head`). Below a confidence of {abstain:g} the answer is `unsure`.
-
-## Golden vectors
-
-`golden.npz` holds {faces} drawn faces (no person's) and the answers to {steps} steps of them. A
-logit may differ by {frame_tolerance:.3f} in the frame model, three steps of its int8 scale,
-which is how far correct runtimes and processors were found apart; and by {head_tolerance:.3f}
-in the head, the most that embeddings wrong by up to three steps changed anywhere in the stream.
-
-## Limits
-
-- Learned from faces found on the web, mostly frontal, lit and looking at the camera. Profiles,
-  masks, hands before the mouth, infants and animals were not measured.
-- No label says who the people are, so differences between groups of people were not measured;
-  expect them.
-- `disgust` and `fear` are rare or badly labelled in the data; see their recall above.
-- It knows seven labels. Talking, chewing and yawning look like some of them.
-"""
-
-_CROP = """
-## What the camera's path costs
-
-{found} of {tiles} tiles, enlarged with a border, in which the shipped detector finds a face; as
-they are, and as `edge.crop` cuts them out again (`mien-convert evaluate --through-crop`; int8).
-
-{scores}
-"""
 
 
 def text(
     manifest: StreamManifest, records: RunRecords, evaluation: Evaluation, goldens: Goldens
 ) -> str:
     """Return a bundle's model card in Markdown; every figure comes from a record of the run."""
-    frame, head = records.frame, records.head
-    name = data_name(frame.data_sha256)
     commands = commands_of(manifest, records, evaluation)
-    card = _CARD.format(
+    trained = isinstance(records.frame, TrainingRecord)
+    own = words.OWN_DATA.format(command=" && ".join(commands)) if trained else ""
+    card = words.CARD.format(
         name=manifest.name,
         version=manifest.version,
         labels=", ".join(manifest.labels),
+        size=manifest.input.size,
         step_hz=manifest.step_hz,
-        data=_DATA[name].format(**frame.tiles),
-        one_command=" && ".join(commands),
+        data=_data(records.frame, evaluation),
+        on_own_data=own,
         commands="```\n" + "\n".join(commands) + "\n```",
-        data_sha256=frame.data_sha256,
-        frame_epochs=len(frame.epochs),
-        frame_time=_duration(frame.seconds),
-        frame_best=frame.best_epoch,
-        head_epochs=len(head.epochs),
-        head_time=_duration(head.seconds),
-        head_best=head.best_epoch,
-        machine=frame.machine,
-        **{key: frame.toolchain[key] for key in ("python", "tensorflow", "keras")},
+        data_sha256=evaluation.data_sha256,
+        frame_story=_story("Frame model", records.frame),
+        head_story=_story("Head", records.head),
+        toolchain=_toolchain(records),
         sizes=_sizes(records),
         n=evaluation.quantised.n,
+        chosen=words.CHOSEN if trained else "",
         scores=report.scores_table({"float": evaluation.floating, "int8": evaluation.quantised}),
         per_label=report.labels_table(evaluation.quantised),
         confusion=report.confusion_table(evaluation.quantised),
         crop=_crop(evaluation),
+        **_parity(records),
         streams=report.streams_table(evaluation.streams),
+        temperature=_temperature(records.head),
         abstain=manifest.calibration.abstain_below,
         faces=len(goldens.faces),
         steps=len(goldens.order),
         frame_tolerance=goldens.frame_tolerance,
         head_tolerance=goldens.head_tolerance,
+        limits=words.LIMITS.format(count=len(manifest.labels))
+        + words.LIMITS_OF_DATA.get(data_name(evaluation.data_sha256) if trained else "", ""),
     )
     return _wrapped(card)
 
 
 def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evaluation) -> list[str]:
     """Return the command lines that make a bundle like this one."""
-    settings, head = records.frame.settings, records.head.settings
-    return _COMMANDS.format(
-        model=settings["model"],
-        epochs=settings["epochs"],
-        seed=settings["seed"],
-        head_epochs=head["epochs"],
-        head_seed=head["seed"],
-        precision=records.quantised.head_precision,
-        through_crop=" --through-crop" if evaluation.through_crop else "",
-        name=manifest.name,
-        version=manifest.version,
-        abstain=f"--abstain-below {manifest.calibration.abstain_below:g}",
-    ).splitlines()
+    folders = "--data DATA --run RUN"
+    lines = []
+    frame, head, made = records.frame, records.head, records.quantised
+    if isinstance(frame, TrainingRecord):
+        lines.append(f"train {folders} {recipe.options(frame.settings)}")
+    else:
+        lines.append(f"quantise {frame.kind.upper()}-SOURCE {folders}{_told(records)}")
+    if isinstance(head, TrainingRecord):
+        lines.append(
+            f"train-head {folders} --epochs {{epochs}} --seed {{seed}}".format(**head.settings)
+        )
+    elif head.kind == "head":
+        lines.append(f"quantise HEAD-SOURCE {folders}")
+    lines.append(f"quantise {folders} --head {made.head_precision}{_how(records)}")
+    lines.append(f"evaluate {folders}{' --through-crop' if evaluation.through_crop else ''}")
+    lines.append(
+        f"package --run RUN --name {manifest.name} --version {manifest.version} "
+        f"--abstain-below {manifest.calibration.abstain_below:g} --out BUNDLE"
+    )
+    return [f"mien-convert {line}" for line in lines]
+
+
+def _told(records: RunRecords) -> str:
+    """Return the options that say what a source does not."""
+    taken = records.interface
+    said = f" --labels {','.join(taken.labels)}"
+    if isinstance(records.frame, SourceRecord) and records.frame.normalisation is None:
+        said += f" --mean {taken.mean:g} --std {taken.std:g}"
+    return f"{said} --crop {taken.crop.centre_line:g},{taken.crop.face_length:g}"
+
+
+def _how(records: RunRecords) -> str:
+    """Return the options of quantisation that are not the usual ones."""
+    made = records.quantised
+    said = " --calibration PICTURES" if not made.calibration.endswith("train") else ""
+    said += "" if made.percentile is None else f" --percentile {made.percentile:g}"
+    said += f" --finetune {made.finetune_epochs}" if made.finetune_epochs else ""
+    lowered = [each for each in records.parity.gates if each.allowed]
+    return said + "".join(f" --allow {each.name}={each.bar:g}" for each in lowered)
+
+
+def _data(frame: Origin, evaluation: Evaluation) -> str:
+    if isinstance(frame, TrainingRecord):
+        return words.DATA[data_name(frame.data_sha256)].format(**frame.tiles)
+    measured = words.MEASURED[data_name(evaluation.data_sha256)]
+    return words.ELSEWHERE.format(
+        measured=measured, n=evaluation.quantised.n, split=evaluation.split
+    )
+
+
+def _story(what: str, record: Origin) -> str:
+    """Return how a network came to be, as an item of a list."""
+    if isinstance(record, SourceRecord):
+        files = ", ".join(f"`{name}` ({sha256[:12]}…)" for name, sha256 in record.sha256.items())
+        notes = f"; {'; '.join(record.notes)}" if record.notes else ""
+        return f"- {what}: read from {files}, {record.framework}{notes}."
+    name = str(record.settings.get("model", words.GRU))
+    network = words.NETWORKS.get(name, name)
+    return (
+        f"- {what}: {network}. {len(record.epochs)} epochs took "
+        f"{_duration(record.seconds)}, the best was epoch {record.best_epoch}. Machine: "
+        f"{record.machine}."
+    )
+
+
+def _toolchain(records: RunRecords) -> str:
+    versions = dict(records.quantised.toolchain)
+    for record in (records.frame, records.head):
+        versions |= record.toolchain if isinstance(record, TrainingRecord) else {}
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def _parity(records: RunRecords) -> dict[str, str | int]:
+    found = records.parity
+    lowered = [each for each in found.gates if each.allowed]
+    return {
+        "parity_n": found.n,
+        "parity_split": found.split,
+        "head_steps": int(found.figures["head_steps"]),
+        "lowered": "".join(
+            f" **The bar of {each.name} was lowered to {each.bar:g} for this bundle.**"
+            for each in lowered
+        ),
+        "gates": gates.gates_table(found),
+        "parity": gates.figures_table(found),
+    }
+
+
+def _temperature(head: Origin) -> str:
+    if isinstance(head, TrainingRecord):
+        return (
+            "The temperature was fitted, and the head's best epoch chosen, on other streams of the "
+            "same stills (`mien-convert train-head`)."
+        )
+    return (
+        "The temperature was fitted on other streams of the same stills (`mien-convert quantise`)."
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -219,13 +177,13 @@ def _crop(evaluation: Evaluation) -> str:
     if through is None:
         return ""
     scores = report.scores_table({"as they are": through.direct, "cut out": through.cropped})
-    return _CROP.format(found=through.found, tiles=through.tiles, scores=scores)
+    return words.CROP.format(found=through.found, tiles=through.tiles, scores=scores)
 
 
 def _wrapped(markdown: str) -> str:
     """Fold prose and list items to lines of 96 columns; leave tables, code and titles alone."""
     blocks = []
-    for block in markdown.strip().split("\n\n"):
+    for block in filter(None, re.split(r"\n\n+", markdown.strip())):
         if block.startswith(("#", "|", "```")):
             blocks.append(block)
             continue

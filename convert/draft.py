@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 
 import msgspec
 
-from convert.data import LABELS, MEAN, STD, TILE, data_name
+from convert import interface
+from convert.data import data_name
 from convert.errors import RunError
-from convert.framing import CROP
-from convert.quantise import Quantised
-from convert.run import StreamReport, TrainingRecord, read_record, sha256_of
-from convert.streams import STEP_HZ
+from convert.gates import ParityRecord
+from convert.interface import Interface
+from convert.run import Quantised, StreamReport, TrainingRecord, read_record, sha256_of
+from convert.sources import SourceRecord
 from edge.bundle import (
     Bundle,
     Calibration,
     DataFile,
-    FaceInput,
+    ModelFile,
     Provenance,
     StatePair,
     StreamManifest,
@@ -34,15 +34,27 @@ _LICENCES = {
     "FER2013": "Apache-2.0 (code); weights trained on FER2013: for research and evaluation only",
     "own data": "Apache-2.0 (code); weights: as the owner of the training data says",
 }
+_UNKNOWN_LICENCE = "as the owner of the source model says"
+_TRAINED = {"frame": "train", "head": "train-head"}
+
+_NOT_YET = Provenance(
+    framework="", source_sha256={}, toolchain={}, training={}, licence="", origin="not packaged"
+)
+
+Origin = TrainingRecord | SourceRecord
+"""How a network came to be: trained here, or read from elsewhere."""
 
 
 class RunRecords(msgspec.Struct, frozen=True, kw_only=True):
     """Every record of a run folder, read and held against its files."""
 
-    frame: TrainingRecord
-    head: TrainingRecord
+    interface: Interface
+    frame: Origin
+    head: Origin
     streams: StreamReport
     quantised: Quantised
+    head_file: ModelFile
+    parity: ParityRecord
 
 
 def records(run: Path) -> RunRecords:
@@ -51,18 +63,49 @@ def records(run: Path) -> RunRecords:
     Raises
     ------
     RunError
-        One is missing or damaged, or a network was trained again after it was quantised.
+        One is missing or damaged, a network changed after it was quantised, or a file after
+        it went through the parity gates.
     """
+    quantised = read_record(run / "quantised.json", Quantised, made_by="quantise")
+    if quantised.head is None:
+        raise RunError(
+            f"{run}: it has no head; train one with mien-convert train-head, or read one with "
+            "mien-convert quantise HEAD, then quantise again"
+        )
     found = RunRecords(
-        frame=read_record(run / "frame.json", TrainingRecord, made_by="train"),
-        head=read_record(run / "head.json", TrainingRecord, made_by="train-head"),
+        interface=interface.read(run),
+        frame=origin(run, "frame"),
+        head=origin(run, "head"),
         streams=read_record(run / "streams.json", StreamReport, made_by="train-head"),
-        quantised=read_record(run / "quantised.json", Quantised, made_by="quantise"),
+        quantised=quantised,
+        head_file=quantised.head,
+        parity=read_record(run / "parity.json", ParityRecord, made_by="quantise"),
     )
     for name, sha256 in found.quantised.source_sha256.items():
         if sha256_of(run / name) != sha256:
             raise RunError(f"{run / name}: changed since it was quantised; quantise it again")
+    for stem, sha256 in found.parity.sha256.items():
+        if sha256_of(run / f"{stem}.tflite") != sha256:
+            raise RunError(
+                f"{run / stem}.tflite: not the file that passed the parity gates; quantise again"
+            )
     return found
+
+
+def origin(run: Path, stem: str) -> Origin:
+    """Read how a run folder's `frame` or `head` came to be.
+
+    Raises
+    ------
+    RunError
+        Nothing says so.
+    """
+    imported = run / f"{stem}-source.json"
+    if imported.exists():
+        return read_record(imported, SourceRecord, made_by="quantise SOURCE")
+    return read_record(
+        run / f"{stem}.json", TrainingRecord, made_by="train" if stem == "frame" else "train-head"
+    )
 
 
 def draft(
@@ -81,50 +124,80 @@ def draft(
         As `records`.
     """
     found = records(run)
-    frame, head = found.quantised.frame, found.quantised.head
-    into = next(each for each in head.inputs if each.role == "state")
-    out = next(each for each in head.outputs if each.role == "state")
+    bundle, manifest = assembled(
+        run, found.interface, found.quantised.frame, found.head_file,
+        Calibration(temperature=found.streams.temperature, abstain_below=abstain_below),
+    )  # fmt: skip
+    manifest = msgspec.structs.replace(
+        manifest, name=name, version=version, created=created, provenance=_provenance(found)
+    )
+    return Bundle(bundle.path, manifest, bundle.sha256), manifest
+
+
+def assembled(
+    folder: Path,
+    taken: Interface,
+    frame: ModelFile,
+    head: ModelFile,
+    calibration: Calibration = Calibration(temperature=1.0, abstain_below=0.0),  # noqa: B008  # frozen
+) -> tuple[Bundle, StreamManifest]:
+    """Return two files in a folder as a bundle of which nothing else is known yet."""
+    into = [each for each in head.inputs if each.role == "state"]
+    out = [each for each in head.outputs if each.role == "state"]
     manifest = StreamManifest(
         schema="mien-bundle/1",
-        name=name,
-        version=version,
-        created=created,
-        labels=LABELS,
-        input=FaceInput(size=TILE, colour="luma", mean=MEAN, std=STD, crop=CROP),
+        name="draft",
+        version="0",
+        created="1970-01-01T00:00:00Z",
+        labels=taken.labels,
+        input=taken.face_input(),
         frame=frame,
         head=head,
         golden=DataFile(file=GOLDEN, sha256="0" * 64),
-        states=(StatePair(input=into.name, output=out.name),),
-        step_hz=STEP_HZ,
+        # Both sides come in the order of the states' names in the signature.
+        states=tuple(
+            StatePair(input=one.name, output=other.name)
+            for one, other in zip(into, out, strict=True)
+        ),
+        step_hz=taken.step_hz,
         reset_after_s=RESET_AFTER_S,
-        calibration=Calibration(temperature=found.streams.temperature, abstain_below=abstain_below),
-        provenance=_provenance(found),
+        calibration=calibration,
+        provenance=_NOT_YET,
     )
-    return Bundle(run, manifest, "0" * 64), manifest
+    return Bundle(folder, manifest, "0" * 64), manifest
 
 
 def _provenance(found: RunRecords) -> Provenance:
-    settings = {
-        f"{stem}_{name}": value
-        for stem, record in (("frame", found.frame), ("head", found.head))
-        for name, value in record.settings.items()
+    made = found.quantised
+    training: dict[str, str | int | float | bool] = {
+        "head_precision": made.head_precision,
+        "calibration": made.calibration,
+        "finetune_epochs": made.finetune_epochs,
     }
+    toolchain, sources = dict(made.toolchain), dict(made.source_sha256)
+    frameworks, licences, steps = set(), set(), []
+    for stem, record in (("frame", found.frame), ("head", found.head)):
+        if isinstance(record, SourceRecord):
+            sources |= {f"source/{name}": sha256 for name, sha256 in record.sha256.items()}
+            frameworks.add(record.framework)
+            licences.add(_UNKNOWN_LICENCE)
+            steps.append(f"quantise {record.kind} source")
+            continue
+        training |= {f"{stem}_{name}": value for name, value in record.settings.items()}
+        training |= {
+            "data_sha256": record.data_sha256,
+            f"{stem}_best_epoch": record.best_epoch,
+            f"{stem}_seconds": round(record.seconds),
+        }
+        toolchain |= record.toolchain
+        frameworks.add("keras")
+        licences.add(_LICENCES[data_name(record.data_sha256)])
+        steps.append(_TRAINED[stem])
     return Provenance(
-        framework="keras",
-        source_sha256=found.quantised.source_sha256,
-        toolchain={
-            **found.frame.toolchain,
-            "ai-edge-litert": importlib.metadata.version("ai-edge-litert"),
-        },
-        training={
-            **settings,
-            "data_sha256": found.frame.data_sha256,
-            "frame_best_epoch": found.frame.best_epoch,
-            "frame_seconds": round(found.frame.seconds),
-            "head_best_epoch": found.head.best_epoch,
-            "head_seconds": round(found.head.seconds),
-            "head_precision": found.quantised.head_precision,
-        },
-        licence=_LICENCES[data_name(found.frame.data_sha256)],
-        origin="mien-convert train, train-head, quantise, package",
+        framework=", ".join(sorted(frameworks)),
+        source_sha256=sources,
+        toolchain=toolchain,
+        training=training,
+        licence="; ".join(sorted(licences)),
+        origin=f"mien-convert {', '.join(dict.fromkeys([*steps, 'quantise']))}, package",
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from convert.data import TILE, Tiles
+from convert.data import Tiles
 from convert.errors import DataError
 from edge import bundle
 from edge.bundle import CropSpec
@@ -24,7 +24,6 @@ CROP = CropSpec(centre_line=0.58, face_length=0.534)
 """A bundle's default: the medians of FER2013, to within a hundredth (`mien-convert framing`)."""
 
 QUARTILES = (25, 50, 75)
-ENLARGED = 4 * TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,14 @@ def short_range_detector() -> Detector:
 
 
 def enlarged(tile: UInt8Array) -> UInt8Array:
-    """Return a tile with a border of half its side all round, twice as large, uint8 [192, 192].
+    """Return a tile with a border of half its side all round, twice as large, uint8 [4n, 4n].
 
     The border repeats the tile's edge: the detector was made for faces with something around.
     """
     # Pixel centres lie at half-integers, which the half pixel accounts for.
-    place = np.array([[2, 0, TILE + 0.5], [0, 2, TILE + 0.5]], dtype=np.float32)
-    return warp_square(tile, place, ENLARGED)
+    side = tile.shape[0]
+    place = np.array([[2, 0, side + 0.5], [0, 2, side + 0.5]], dtype=np.float32)
+    return warp_square(tile, place, 4 * side)
 
 
 def find(picture: UInt8Array, detector: Detector) -> Detection | None:

@@ -26,9 +26,9 @@ STEPS_APART = 3
 others, arm64 by 1 from x86-64; see DESIGN."""
 
 
-def draw_face(random: np.random.Generator) -> UInt8Array:
-    """Draw a face: an oval on a gradient, two eyes, brows, a nose and a mouth, uint8 [48, 48]."""
-    y, x = np.mgrid[0:TILE, 0:TILE] / TILE - 0.5
+def draw_face(random: np.random.Generator, size: int = TILE) -> UInt8Array:
+    """Draw a face: an oval on a gradient, two eyes, brows, nose and mouth, uint8 [size, size]."""
+    y, x = np.mgrid[0:size, 0:size] / size - 0.5
     slope_x, slope_y = random.uniform(-80, 80, 2)
     picture = random.uniform(40, 150) + slope_x * x + slope_y * y
 
@@ -64,7 +64,7 @@ def make(networks: StreamNetworks, manifest: StreamManifest) -> Goldens:
     in the stream.
     """
     random = np.random.default_rng(SEED)
-    faces = np.stack([draw_face(random) for _ in range(FACES)])
+    faces = np.stack([draw_face(random, manifest.input.size) for _ in range(FACES)])
     order, resets = schedule(random)
     frame_logits, head_logits = replay(networks, faces, order, resets)
     scale = next(each.scale for each in manifest.frame.outputs if each.role == "logits") or 0.0

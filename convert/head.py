@@ -11,19 +11,20 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
-from convert import metrics, models, streams
-from convert.data import LABELS, Data, Tiles, normalise
+from convert import interface, models, streams
+from convert.compare import Embedded, compare
+from convert.data import Data, Tiles, normalise
+from convert.interface import Interface
 from convert.run import Figures, StreamReport, TrainingRecord, sha256_of, write_record
-from convert.streams import STEP_HZ, Stream, StreamSettings
+from convert.streams import Stream, StreamSettings
 from convert.train import begin, load_network, loop, resumed, seeded
 from edge.datatypes import Float32Array
-from edge.networks import softmax
 
-THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+MEASURED_STREAMS = 600
+"""Of `val`, to fit the temperature of a head that was trained elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +45,6 @@ class HeadSettings:
     embedding_dropout: float = 0.3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
-    """Streams as a frame model sees them.
-
-    Attributes
-    ----------
-    embeddings : float32 array, [streams, steps, 128]
-    frame_logits : float32 array, [streams, steps, labels]
-    targets : float32 array, [streams, steps, labels]
-    stretch : int64 array, [streams, steps]
-        As in `streams.Stream`.
-    """
-
-    embeddings: Float32Array
-    frame_logits: Float32Array
-    targets: Float32Array
-    stretch: npt.NDArray[np.int64]
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The label that most of the picture shows, [streams, steps]."""
-        return np.asarray(np.argmax(self.targets, axis=2), dtype=np.int64)
-
-
 def train_head(
     run: Path,
     faces: Data,
@@ -84,6 +61,7 @@ def train_head(
         The folder has no frame model, or holds a head begun otherwise.
     """
     frame = load_network(run / "frame.keras")
+    taken = interface.read(run)
     chosen = dataclasses.asdict(settings) | {
         f"stream_{name}": value for name, value in dataclasses.asdict(composition).items()
     }
@@ -91,8 +69,9 @@ def train_head(
     # Composing takes minutes; a folder of another run is refused before.
     resumed(run / "head.json", fresh)
     seeded(settings.seed)
-    learn = embed(frame, faces.train, settings.train_streams, composition, [settings.seed, 0])
-    check = embed(frame, faces.val, settings.val_streams, composition, [settings.seed, 1])
+    seen = functools.partial(embed, frame, taken, settings=composition)
+    learn = seen(faces.train, settings.train_streams, seed=[settings.seed, 0])
+    check = seen(faces.val, settings.val_streams, seed=[settings.seed, 1])
     batches = -(-settings.train_streams // settings.batch)
 
     def epoch(trainee: keras.Model, number: int) -> Figures:
@@ -103,23 +82,25 @@ def train_head(
             seed = random.integers(2**31, size=2)
             batch = learn.embeddings[some], learn.targets[some], seed
             losses.append(float(learn_from(*map(tf.constant, batch))))
-        report = compare(check, unrolled(trainee, check.embeddings), temperature=1.0)
+        logits, _ = free_run(trainee, check.embeddings)
+        report = compare(check, logits, temperature=1.0)
         return {
             "train_loss": float(np.mean(losses)),
             "val_accuracy": report.head_accuracy,
             "val_flips_a_minute": report.head_flips_a_minute,
         }
 
-    step = compiled(settings, batches=batches)
+    network = models.gru_step(frame.outputs[0].shape[1], len(taken.labels))
+    step = compiled(network, settings, batches=batches)
     record = loop(run, "head", fresh, step, epoch, whole=lambda trainee: trainee)
-    report = compare(check, unrolled(load_network(run / "head.keras"), check.embeddings))
+    logits, _ = free_run(load_network(run / "head.keras"), check.embeddings)
+    report = compare(check, logits)
     write_record(run / "streams.json", report)
     return record, report
 
 
-def compiled(settings: HeadSettings, *, batches: int) -> keras.Model:
-    """Return a new head, ready for epochs of so many batches."""
-    step = models.gru_step()
+def compiled(step: keras.Model, settings: HeadSettings, *, batches: int) -> keras.Model:
+    """Return a head made ready for epochs of so many batches."""
     schedule = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate, batches * settings.epochs, alpha=0.01
     )
@@ -130,7 +111,13 @@ def compiled(settings: HeadSettings, *, batches: int) -> keras.Model:
 
 
 def embed(
-    frame: keras.Model, tiles: Tiles, count: int, settings: StreamSettings, seed: list[int]
+    frame: keras.Model,
+    taken: Interface,
+    tiles: Tiles,
+    count: int,
+    *,
+    settings: StreamSettings,
+    seed: list[int],
 ) -> Embedded:
     """Compose `count` streams and run the frame model over them.
 
@@ -138,8 +125,10 @@ def embed(
     """
     rows: list[tuple[Float32Array, Float32Array, Stream]] = []
     for index in tqdm(range(count), "compose", file=sys.stderr):
-        stream = streams.compose(tiles, settings, np.random.default_rng([*seed, index]))
-        embedding, logits = frame.predict_on_batch(normalise(stream.pixels))
+        random = np.random.default_rng([*seed, index])
+        stream = streams.compose(tiles, settings, random, len(taken.labels))
+        real = normalise(stream.pixels, taken.mean, taken.std)
+        embedding, logits = frame.predict_on_batch(real)
         rows.append((embedding, logits, stream))
     return Embedded(
         np.stack([embedding for embedding, _, _ in rows]),
@@ -149,36 +138,48 @@ def embed(
     )
 
 
-def unrolled(step: keras.Model, embeddings: Float32Array) -> Float32Array:
-    """Run a head over streams, [streams, steps, 128], and return its logits."""
-    state = np.zeros((len(embeddings), models.HIDDEN), np.float32)
-    logits = np.empty((*embeddings.shape[:2], len(LABELS)), np.float32)
+def measure(run: Path, faces: Data) -> StreamReport:
+    """Measure a head that was not trained here on composed streams of `val`.
+
+    Its temperature is fitted there. Leaves `streams.json`.
+
+    Raises
+    ------
+    RunError
+        The run folder lacks a network.
+    """
+    frame, head = (load_network(run / f"{stem}.keras") for stem in ("frame", "head"))
+    taken = interface.read(run)
+    seen = embed(
+        frame, taken, faces.val, MEASURED_STREAMS, settings=StreamSettings(), seed=[1, 1]
+    )  # fmt: skip
+    report = compare(seen, free_run(head, seen.embeddings)[0])
+    write_record(run / "streams.json", report)
+    return report
+
+
+def free_run(
+    head: keras.Model, embeddings: Float32Array
+) -> tuple[Float32Array, list[Float32Array]]:
+    """Run a head over embeddings, float32 [streams, steps, width], from states of zero.
+
+    Returns
+    -------
+    float32 array, [streams, steps, labels]
+        The logits.
+    list of float32 array, [steps, streams, units]
+        Each state after each step.
+    """
+    step = tf.function(lambda *inputs: head(list(inputs), training=False))
+    states = [
+        np.zeros((len(embeddings), tensor.shape[1]), np.float32) for tensor in head.inputs[1:]
+    ]
+    logits, kept = [], []
     for index in range(embeddings.shape[1]):
-        logits[:, index], state = step.predict_on_batch([embeddings[:, index], state])
-    return logits
-
-
-def compare(seen: Embedded, logits: Float32Array, temperature: float | None = None) -> StreamReport:
-    """Measure the head's logits beside the frame model's; fit the temperature unless given."""
-    steady = seen.stretch >= 0
-    truth = seen.labels
-    answers, alone = logits.argmax(axis=2), seen.frame_logits.argmax(axis=2)
-    if temperature is None:
-        temperature = metrics.fit_temperature(logits[steady], truth[steady])
-    probabilities = softmax(logits[steady], temperature)
-    before = softmax(logits[steady], 1.0)
-    return StreamReport(
-        streams=len(truth),
-        steps=truth.shape[1],
-        frame_accuracy=float((alone == truth)[steady].mean()),
-        head_accuracy=float((answers == truth)[steady].mean()),
-        frame_flips_a_minute=metrics.flips_a_minute(alone, seen.stretch, STEP_HZ),
-        head_flips_a_minute=metrics.flips_a_minute(answers, seen.stretch, STEP_HZ),
-        temperature=temperature,
-        ece_before=metrics.calibration_error(before, truth[steady]),
-        ece=metrics.calibration_error(probabilities, truth[steady]),
-        coverage=metrics.coverage(probabilities, truth[steady], THRESHOLDS),
-    )
+        answer, *states = step(embeddings[:, index], *states)
+        logits.append(np.array(answer))
+        kept.append([np.array(each) for each in states])
+    return np.stack(logits, axis=1), [np.stack(each) for each in zip(*kept, strict=True)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -186,7 +187,7 @@ def through_time(step: keras.Model, dropout: float) -> Callable[..., tf.Tensor]:
     """Return a compiled function that trains a head by backpropagation through time.
 
     Werbos, "Backpropagation through time: what it does and how to do it", 1990, over whole
-    streams. The function takes embeddings, [streams, steps, 128], targets, [streams, steps,
+    streams. The function takes embeddings, [streams, steps, width], targets, [streams, steps,
     labels], and a seed of two integers for what is hidden of the embeddings; it returns the
     loss in nats a step.
     """

@@ -5,30 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from convert import card, edgetpu, golden, inspect
+from convert import card, edgetpu, folder, golden, inspect
 from convert.data import data_name
 from convert.draft import GOLDEN, draft, records
 from convert.errors import RunError
 from convert.evaluate import evaluation_of
+from convert.gates import ParityRecord
 from convert.run import Evaluation
 from edge import bundle, goldens
-from edge.bundle import MANIFEST, Metrics, StreamManifest
+from edge.bundle import MANIFEST, Metrics, Parity, StreamManifest
 from edge.errors import BundleError, UsageError
 from edge.networks import StreamNetworks
+from edge.signature import SIGNATURE, PublicKey, read_private_key
 
 CARD = "MODEL_CARD.md"
 
 
 def package(
-    run: Path, out: Path, *, name: str, version: str, abstain_below: float
+    run: Path, out: Path, *, name: str, version: str, abstain_below: float, sign: Path | None = None
 ) -> StreamManifest:
-    """Write a bundle; the same run folder and `SOURCE_DATE_EPOCH` give the same bytes.
+    """Write a bundle; the same run folder, key and `SOURCE_DATE_EPOCH` give the same bytes.
 
     Parameters
     ----------
@@ -40,19 +41,22 @@ def package(
         What events will call it.
     abstain_below
         The confidence below which the answer is `unsure`.
+    sign
+        The Ed25519 private key in PEM to sign the bundle with; without one, it is not signed.
 
     Raises
     ------
     RunError
         The run folder lacks something, or `out` holds something that is no bundle.
     UsageError
-        The name is not one a bundle may have, or SOURCE_DATE_EPOCH is no time.
+        The name is not one a bundle may have, SOURCE_DATE_EPOCH is no time, or `sign` no key.
     BundleError
         What was written does not load.
     """
+    key = None if sign is None else read_private_key(sign)
     if out.exists() and not (out / MANIFEST).is_file():
         raise RunError(f"{out}: exists and is not a bundle; choose another --out")
-    evaluation = evaluation_of(run)
+    found, evaluation = records(run), evaluation_of(run)
     source, manifest = draft(
         run, name=name, version=version, created=created(), abstain_below=abstain_below
     )
@@ -62,6 +66,7 @@ def package(
         manifest,
         golden=bundle.DataFile(file=GOLDEN, sha256=hashlib.sha256(archive).hexdigest()),
         metrics=metrics_of(evaluation),
+        parity=parity_of(found.parity),
         edgetpu=edgetpu.manifest_entry(inspect.read(run / manifest.frame.file)),
     )
     text = manifest_text(manifest)
@@ -72,10 +77,12 @@ def package(
     files = {
         MANIFEST: text,
         GOLDEN: archive,
-        CARD: card.text(manifest, records(run), evaluation, vectors).encode(),
+        CARD: card.text(manifest, found, evaluation, vectors).encode(),
         **{entry.file: source.read(entry) for entry in (manifest.frame, manifest.head)},
     }
-    write_folder(out, files)
+    if key is not None:
+        files[SIGNATURE] = key.sign(text)
+    write_folder(out, files, key=key.public if key else None)
     return manifest
 
 
@@ -110,6 +117,18 @@ def metrics_of(evaluation: Evaluation) -> Metrics:
     )
 
 
+def parity_of(record: ParityRecord) -> Parity:
+    """Return what the gates measured as the manifest keeps it."""
+    return Parity(
+        split=record.split,
+        gates={each.name: rounded(each.value) for each in record.gates},
+        mean_logit_difference=rounded(record.figures["mean_logit_difference"]),
+        max_logit_difference=rounded(record.figures["max_logit_difference"]),
+        kl_divergence=float(f"{record.figures['kl_divergence']:.3g}"),
+        allowed={each.name: each.bar for each in record.gates if each.allowed},
+    )
+
+
 def rounded(share: float) -> float:
     """Return a share to four places: more than the data can tell."""
     return round(share, 4)
@@ -121,8 +140,17 @@ def manifest_text(manifest: StreamManifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n"
 
 
-def write_folder(out: Path, files: dict[str, bytes]) -> None:
+def write_folder(out: Path, files: dict[str, bytes], *, key: PublicKey | None = None) -> None:
     """Write a bundle beside its place, load it, try its golden vectors, then rename.
+
+    Parameters
+    ----------
+    out
+        The bundle's folder.
+    files
+        The content of each file, by its name.
+    key
+        Whose signature it carries, if it is signed.
 
     Raises
     ------
@@ -131,32 +159,15 @@ def write_folder(out: Path, files: dict[str, bytes]) -> None:
     BundleError
         It does not load.
     """
-    beside = out.with_name(f".{out.name}.partial")
-    old = out.with_name(f".{out.name}.old")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for name, data in files.items():
-            (beside / name).write_bytes(data)
-        loaded, manifest = bundle.load_stream(str(beside.absolute()))
+
+    def check(written: Path) -> None:
+        loaded, manifest = bundle.load_stream(str(written), key=key)
         networks = StreamNetworks(loaded, manifest)
         result = goldens.check(networks, goldens.read(loaded, manifest))
         if not result.passed:
             raise RunError(f"{out}: its own golden vectors fail ({result}); package it again")
-        # A folder cannot replace one that has files: the old bundle steps aside.
-        shutil.rmtree(old, ignore_errors=True)
-        if out.exists():
-            out.rename(old)
-        try:
-            beside.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-    except OSError as exc:
-        raise RunError(f"{out}: cannot write it ({exc.strerror}); choose another --out") from exc
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+    folder.write(out, files, check=check)
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401  # any JSON

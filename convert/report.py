@@ -1,4 +1,4 @@
-"""Measurements as tables: for the terminal, and in Markdown for the model card."""
+"""Measurements in words and tables: for the terminal, and in Markdown for the model card."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections.abc import Sequence
 
 import msgspec
 
-from convert.data import LABELS
-from convert.metrics import Scores
-from convert.run import Evaluation, StreamReport
+from convert.measure import Measurement
+from convert.metrics import Interval, Scores
+from convert.run import StreamReport
 
 
 def percent(share: float) -> str:
     """Return a share as a percentage with one decimal."""
     return f"{100 * share:.1f} %"
+
+
+def percents(interval: Interval) -> str:
+    """Return the two ends of an interval as percentages with one decimal."""
+    return f"{100 * interval[0]:.1f} to {percent(interval[1])}"
+
+
+def decimals(interval: Interval) -> str:
+    """Return the two ends of an interval with three decimals."""
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,7 +60,7 @@ def scores_table(measured: dict[str, Scores]) -> str:
             name,
             str(scores.n),
             percent(scores.accuracy),
-            f"{100 * scores.accuracy_interval[0]:.1f} to {percent(scores.accuracy_interval[1])}",
+            percents(scores.accuracy_interval),
             percent(scores.balanced_accuracy),
             f"{scores.macro_f1:.3f}",
             f"{scores.ece:.3f}",
@@ -58,6 +68,27 @@ def scores_table(measured: dict[str, Scores]) -> str:
         for name, scores in measured.items()
     ]
     return table(head, rows)
+
+
+def figures(scores: Scores) -> list[tuple[str, str, str]]:
+    """Return the overall figures: what each is called, its value, and its 95 % interval."""
+    return [
+        ("accuracy", percent(scores.accuracy), percents(scores.accuracy_interval)),
+        ("accuracy, bootstrap", percent(scores.accuracy), percents(scores.accuracy_bootstrap)),
+        (
+            "balanced accuracy",
+            percent(scores.balanced_accuracy),
+            percents(scores.balanced_accuracy_interval),
+        ),
+        ("macro F1", f"{scores.macro_f1:.3f}", decimals(scores.macro_f1_interval)),
+        (
+            "mean squared error",
+            f"{scores.mse:.4f}",
+            "{:.4f} to {:.4f}".format(*scores.mse_interval),
+        ),
+        ("Brier score", f"{scores.brier:.3f}", ""),
+        ("expected calibration error", f"{scores.ece:.3f}", ""),
+    ]
 
 
 def labels_table(scores: Scores) -> str:
@@ -69,7 +100,7 @@ def labels_table(scores: Scores) -> str:
             percent(scores.precision[label]),
             percent(scores.recall[label]),
         ]
-        for index, label in enumerate(LABELS)
+        for index, label in enumerate(scores.names)
     ]
     return table(["label", "n", "precision", "recall"], rows)
 
@@ -77,9 +108,10 @@ def labels_table(scores: Scores) -> str:
 def confusion_table(scores: Scores) -> str:
     """Return the confusion matrix: a row per true label, a column per answer."""
     rows = [
-        [label, *map(str, counts)] for label, counts in zip(LABELS, scores.confusion, strict=True)
+        [label, *map(str, counts)]
+        for label, counts in zip(scores.names, scores.confusion, strict=True)
     ]
-    return table(["true \\ answer", *LABELS], rows)
+    return table(["true \\ answer", *scores.names], rows)
 
 
 def streams_table(report: StreamReport) -> str:
@@ -107,23 +139,67 @@ def streams_table(report: StreamReport) -> str:
     return f"{beside}\n\n{calibration}\n\n{covered}"
 
 
-def evaluation_tables(evaluation: Evaluation) -> str:
+def measurement_tables(measured: Measurement) -> str:
     """Return everything that was measured."""
-    measured = {"float": evaluation.floating, "int8": evaluation.quantised}
-    through = evaluation.through_crop
-    note = ""
+    rows, through, note = dict(measured.scores), measured.through_crop, ""
     if through is not None:
-        measured |= {"int8, where found": through.direct, "int8, through crop": through.cropped}
+        rows |= {"int8, where found": through.direct, "int8, through crop": through.cropped}
         note = f"\nfaces found in {through.found} of {through.tiles} tiles"
+    data = measured.data
     parts = [
-        scores_table(measured) + note,
-        labels_table(evaluation.quantised),
-        confusion_table(evaluation.quantised),
-        streams_table(evaluation.streams),
+        (
+            f"{measured.model}: {measured.kind}\n{data.name}, {data.split}: {data.n} pictures, "
+            f"sha256 {data.sha256}"
+        ),
+        scores_table(rows) + note,
+        table([list(measured.scores)[-1], "", "95 % interval"], figures(measured.main)),
+        labels_table(measured.main),
+        confusion_table(measured.main),
     ]
-    return "\n\n".join(parts)
+    if measured.streams is not None:
+        parts.append(streams_table(measured.streams))
+    return "\n\n".join([*parts, *measured.notes])
 
 
-def as_json(evaluation: Evaluation) -> str:
+def cautions(measured: Measurement) -> list[str]:
+    """Return, in plain words, what the figures do not say."""
+    said = [_NO_FEELING, _CHANCE, _WHO]
+    if measured.data.name == "FER2013":
+        said.append(_NOISY)
+    if measured.through_crop is None:
+        said.append(_CUT_OUT)
+    if measured.streams is not None:
+        said.append(_COMPOSED)
+    return said
+
+
+_NO_FEELING = (
+    "A label says what a face looks like to other people in one picture. It does not say what a "
+    "person feels, thinks or is about to do, and nothing should be decided about anyone from it."
+)
+_CHANCE = (
+    "The intervals tell how far the figures would move had other pictures been drawn from the "
+    "same source. Wrong labels, another camera, other light and other people move them further, "
+    "and no interval tells by how much."
+)
+_WHO = (
+    "How well it does for one group of people and another, by age, sex or skin, is not measured: "
+    "the data does not say who is in the pictures."
+)
+_NOISY = (
+    "FER2013's labels are noisy: people agree with them about two times in three, and for fear "
+    "and disgust far less. No model can be seen to do better than the labels."
+)
+_CUT_OUT = (
+    "The faces were cut out by whoever made the data. On a device its own detector and crop come "
+    "first, and what they cost is not in these figures."
+)
+_COMPOSED = (
+    "The streams were composed of still pictures: who is in them changes with the expression, and "
+    "no muscle moves. How a live face does is not measured."
+)
+
+
+def as_json(evaluation: msgspec.Struct) -> str:
     """Return everything that was measured as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(evaluation), indent=2).decode()

@@ -3,9 +3,13 @@
 ```
 frame.keras  head.keras         the trained networks, best epoch
 frame.json   head.json          how each was trained: settings, seed, figures of every epoch
+frame-source.json, head-source.json   or, in their place, what each was read from
+interface.json                  what the networks take and give, where that is not the usual
 frame-N.keras  head-N.keras     the newest epoch with its optimizer, to resume from
+frame-N.pt                      the same, where PyTorch trains; answers-*.npy: what teachers said
 frame.tflite  head.tflite       the quantised networks
 quantised.json                  their signatures
+parity.json                     how far their answers are from the float networks'
 evaluation.json                 what was measured on them
 ```
 
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +29,10 @@ import msgspec
 
 from convert.errors import RunError
 from convert.metrics import Scores
+from edge.bundle import ModelFile
+
+Content = bytes | Callable[[Path], object]
+"""What a file is to hold: the bytes, or a function that writes the file it is given."""
 
 Figures = dict[str, float]
 """Named measurements of one epoch."""
@@ -96,6 +104,27 @@ class ThroughCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cropped: Scores
 
 
+class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `quantise` made, and from what.
+
+    `size` (bytes), `parameters` and `macs` are by the stem of the file (`frame`, `head`).
+    `calibration` says what the ranges come from, `percentile` how much of it they hold (None:
+    all), `finetune_epochs` how long the frame model was trained for its quantised arithmetic.
+    """
+
+    frame: ModelFile
+    head: ModelFile | None
+    source_sha256: dict[str, str]
+    head_precision: str
+    calibration: str
+    percentile: float | None
+    finetune_epochs: int
+    size: dict[str, int]
+    parameters: dict[str, int]
+    macs: dict[str, int]
+    toolchain: dict[str, str]
+
+
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured, and on which files. Scores are of the frame model, tile by tile."""
 
@@ -114,7 +143,12 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 def write_record(path: Path, record: msgspec.Struct) -> None:
     """Write a struct as indented JSON with keys in a fixed order."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    write_whole(path, record_bytes(record))
+
+
+def record_bytes(record: msgspec.Struct) -> bytes:
+    """Return what `write_record` writes."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
 def read_record(path: Path, kind: type[Record], *, made_by: str) -> Record:
@@ -133,34 +167,46 @@ def read_record(path: Path, kind: type[Record], *, made_by: str) -> Record:
         raise RunError(f"{path}: damaged ({exc}); run mien-convert {made_by} again") from exc
 
 
-def write_whole(path: Path, content: bytes | Callable[[Path], object]) -> None:
-    """Write a file beside `path`, then put it in place at once.
-
-    Parameters
-    ----------
-    path
-        Its folder is made where it is missing.
-    content
-        The bytes, or a function that writes the file it is given.
+def write_whole(path: Path, content: Content) -> None:
+    """Write a file beside `path`, then put it in place at once; its folder is made.
 
     Raises
     ------
     RunError
         The folder cannot be made or written.
     """
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    write_together(path.parent, {path.name: content})
+
+
+def write_together(folder: Path, files: Mapping[str, Content]) -> None:
+    """Write several files, by their names, all of them or none; the folder is made.
+
+    Raises
+    ------
+    RunError
+        The folder cannot be made or written.
+    """
+    path, beside = folder, dict[Path, Path]()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            beside.write_bytes(content)
-        else:
-            content(beside)
-        beside.replace(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            path = folder / name
+            beside[path] = path.with_name(f".{path.stem}.partial{path.suffix}")
+            if isinstance(content, bytes):
+                beside[path].write_bytes(content)
+            else:
+                content(beside[path])
+        # A rename needs no room: a disk that is full was full before.
+        for path, written in beside.items():
+            written.replace(path)
     except OSError as exc:
-        raise RunError(f"{path}: cannot write it ({exc.strerror}); choose another folder") from exc
+        raise RunError(
+            f"{path}: cannot write it ({exc.strerror or exc}); choose another folder"
+        ) from exc
     finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        for written in beside.values():
+            with contextlib.suppress(OSError):
+                written.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -54,7 +54,7 @@ class Stream:
 
     Attributes
     ----------
-    pixels : uint8 array, [steps, 48, 48]
+    pixels : uint8 array, [steps, size, size]
     targets : float32 array, [steps, labels]
         How much of each label is in the picture; sums to 1.
     stretch : int64 array, [steps]
@@ -66,8 +66,10 @@ class Stream:
     stretch: npt.NDArray[np.int64]
 
 
-def compose(tiles: Tiles, settings: StreamSettings, random: np.random.Generator) -> Stream:
-    """Compose one stream from tiles; the same generator state gives the same stream."""
+def compose(
+    tiles: Tiles, settings: StreamSettings, random: np.random.Generator, labels: int = len(LABELS)
+) -> Stream:
+    """Compose one stream from tiles of `labels` labels; the same generator state gives the same."""
     steps = settings.steps
     weight, first = _schedule(settings, random)
     stills = _stills(tiles, int(first.max()) + 2, random)
@@ -87,11 +89,12 @@ def compose(tiles: Tiles, settings: StreamSettings, random: np.random.Generator)
     for step, (x, y, scale, angle, gain, lift) in enumerate(zip(*motion, strict=True)):
         shown, coming = tiles.pixels[stills[first[step] : first[step] + 2]].astype(np.float32)
         mixed = np.rint(shown + weight[step] * (coming - shown)).astype(np.uint8)
-        moved = warp_square(mixed, similarity(x, y, 1 + scale, angle), mixed.shape[0])
+        side = mixed.shape[0]
+        moved = warp_square(mixed, similarity(x, y, 1 + scale, angle, side), side)
         grain = random.normal(0, noise, mixed.shape)
         lit = relight(moved, 1 + gain, lift) + grain
         pixels[step] = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
-    one_hot = np.eye(len(LABELS), dtype=np.float32)[tiles.labels[stills]]
+    one_hot = np.eye(labels, dtype=np.float32)[tiles.labels[stills]]
     share = weight[:, None]
     targets = (1 - share) * one_hot[first] + share * one_hot[first + 1]
     return Stream(pixels, targets, np.where(weight > 0, -1, first))

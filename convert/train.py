@@ -1,4 +1,4 @@
-"""The training loop: seeded, and resumable after any epoch.
+"""The training loop: seeded, and resumable after any epoch; and how TensorFlow trains in it.
 
 An epoch is decided by the settings and its number alone, so that a run that was stopped and
 resumed gives the weights of one that was not.
@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar, cast
 
 import keras
 import msgspec
@@ -30,6 +31,16 @@ from convert.errors import RunError
 from convert.run import Figures, TrainingRecord, read_record, write_record, write_whole
 
 TOOLCHAIN = ("tensorflow", "keras", "numpy")
+
+
+class Savable(Protocol):
+    """A network in training, or one that is done."""
+
+    def save(self, path: Path) -> object:
+        """Write all of it to a file."""
+
+
+Trained = TypeVar("Trained", bound=Savable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +164,12 @@ def loop(
     run: Path,
     stem: str,
     fresh: TrainingRecord,
-    trainee: keras.Model,
-    epoch: Callable[[keras.Model, int], Figures],
+    trainee: Trained,
+    epoch: Callable[[Trained, int], Figures],
     *,
-    whole: Callable[[keras.Model], keras.Model],
+    whole: Callable[[Trained], Savable],
+    restore: Callable[[Path], Trained] | None = None,
+    suffix: str = ".keras",
 ) -> TrainingRecord:
     """Train epoch by epoch, leaving after each what is needed to go on.
 
@@ -167,12 +180,16 @@ def loop(
     fresh
         The record of a run not begun; `epochs` in its settings says when to stop.
     trainee
-        A compiled model; where the folder holds a later state of it, that is used instead.
+        What trains; where the folder holds a later state of it, that is used instead.
     epoch
         Trains once through the data and measures; the figure `val_accuracy` chooses the best
         epoch.
     whole
         Turns the trainee into the model that is kept.
+    restore
+        Reads a state that the trainee saved; without it, that of a compiled Keras model.
+    suffix
+        Of the files in which states are saved.
 
     Raises
     ------
@@ -181,7 +198,8 @@ def loop(
     """
     record = resumed(run / f"{stem}.json", fresh)
     if record.epochs:
-        trainee = load_network(run / f"{stem}-{len(record.epochs)}.keras")
+        state = run / f"{stem}-{len(record.epochs)}{suffix}"
+        trainee = restore(state) if restore else cast("Trained", load_network(state))
     total = int(fresh.settings["epochs"])
     done = len(record.epochs)
     for number in tqdm(range(done + 1, total + 1), "train", total, initial=done, file=sys.stderr):
@@ -194,11 +212,11 @@ def loop(
         best = 1 + int(np.argmax([each["val_accuracy"] for each in epochs]))
         if best == number:
             write_whole(run / f"{stem}.keras", whole(trainee).save)
-        write_whole(run / f"{stem}-{number}.keras", trainee.save)
+        write_whole(run / f"{stem}-{number}{suffix}", trainee.save)
         # The record is what makes an epoch done; before it, the old state is still whole.
         record = msgspec.structs.replace(record, epochs=epochs, best_epoch=best)
         write_record(run / f"{stem}.json", record)
-        (run / f"{stem}-{number - 1}.keras").unlink(missing_ok=True)
+        (run / f"{stem}-{number - 1}{suffix}").unlink(missing_ok=True)
         shown = " ".join(f"{name}={value:.3f}" for name, value in figures.items())
         tqdm.write(f"epoch {number}: {shown}", file=sys.stderr)
     return record

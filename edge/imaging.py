@@ -291,6 +291,18 @@ def sharpness(tile: UInt8Array) -> float:
     return float(edges.var() / max(float(tile.var()), 1.0))
 
 
+def blurred(luma: UInt8Array, sigma: float) -> UInt8Array:
+    """Blur a picture with a Gaussian of `sigma` pixels; its border is repeated."""
+    soft = cv2.GaussianBlur(luma, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(soft, dtype=np.uint8)
+
+
+def through_jpeg(luma: UInt8Array, quality: int) -> UInt8Array:
+    """Return a picture, [height, width], as it comes back from a JPEG of quality 1 to 100."""
+    _, packed = cv2.imencode(".jpg", luma, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+
+
 def read_image(path: Path) -> UInt8Array | None:
     """Read a picture file as BGR, [height, width, 3]; None where it is not a picture."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)

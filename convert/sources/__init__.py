@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from convert.errors import SourceError
-from convert.run import write_record, write_whole
+from convert.run import Content, record_bytes
 from convert.sources.parts import Parts
 from convert.sources.requests import Exporter
 from edge.errors import UsageError
@@ -92,12 +92,14 @@ class Source:
     sha256: dict[str, str]
     notes: tuple[str, ...]
 
-    def save(self, folder: Path) -> None:
-        """Write `frame.keras`, `head.keras` and `source.json` into a run folder."""
-        for name, network in (("frame", self.frame), ("head", self.head)):
+    def files(self) -> dict[str, Content]:
+        """Return what a run folder keeps of it: the networks, and a record beside each."""
+        found: dict[str, Content] = {}
+        for stem, network in (("frame", self.frame), ("head", self.head)):
             if network is not None:
-                write_whole(folder / f"{name}.keras", network.save)
-        write_record(folder / "source.json", self.record())
+                found[f"{stem}.keras"] = network.save
+                found[f"{stem}-source.json"] = record_bytes(self.record())
+        return found
 
     def record(self) -> SourceRecord:
         """Return what is known of it, without the networks."""

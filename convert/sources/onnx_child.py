@@ -16,9 +16,9 @@ import onnx.inliner
 import onnxruntime
 import onnxsim
 
+from convert.child import work
 from convert.errors import SourceError
 from convert.sources import onnx_graph
-from convert.sources.child import work
 from convert.sources.onnx_graph import Opened
 from convert.sources.onnx_pieces import Piece, pieces
 from convert.sources.onnx_steps import Proto

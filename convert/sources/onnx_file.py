@@ -8,8 +8,9 @@ import keras
 import msgspec
 import numpy as np
 
+from convert.child import worked
+from convert.errors import SourceError
 from convert.sources import graph
-from convert.sources.child import worked
 from convert.sources.parts import Parts, Reference
 from convert.sources.requests import OnnxFound, OnnxRequest
 
@@ -23,7 +24,7 @@ def read(path: Path, cut: str | None, limit_s: float, what: str) -> tuple[Parts,
         It is damaged, a shape varies, an operator is not supported, or the converter crashed.
     """
     request = OnnxRequest(path=str(path.resolve()), cut=cut)
-    with worked("convert.sources.onnx_child", request, what, limit_s) as made:
+    with worked("convert.sources.onnx_child", request, what, limit_s, SourceError) as made:
         found = msgspec.json.decode((made / "found.json").read_bytes(), type=OnnxFound)
         frame = _network(made / "frame.keras") if found.frame else None
         head = _network(made / "head.keras") if found.head else None

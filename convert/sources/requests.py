@@ -1,4 +1,4 @@
-"""What is asked of other processes and what they say; see `convert.sources.child`."""
+"""What is asked of other processes and what they say; see `convert.child`."""
 
 from __future__ import annotations
 

@@ -20,8 +20,12 @@ _EMBEDDING_AND_LOGITS = 2
 
 
 def state_names(count: int) -> tuple[str, ...]:
-    """Return what a head's states are called: `state`, or `state_0`, `state_1`, …."""
-    return ("state",) if count == 1 else tuple(f"state_{index}" for index in range(count))
+    """Return what a head's states are called: `state`, or `state_0`, `state_1`, ….
+
+    Signatures are in the order of their names, so that the numbers are as long as the last.
+    """
+    digits = len(str(count - 1))
+    return ("state",) if count == 1 else tuple(f"state_{n:0{digits}}" for n in range(count))
 
 
 def settled_head(network: keras.Model, notes: list[str]) -> keras.Model:

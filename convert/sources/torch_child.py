@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 import torch
 
+from convert.child import work
 from convert.errors import SourceError
-from convert.sources.child import work
 from convert.sources.parts import TOLERANCE
 from convert.sources.requests import Exporter, TorchFound, TorchRequest
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from convert.sources.child import worked
+from convert.child import worked
+from convert.errors import SourceError
 from convert.sources.parts import Parts
 from convert.sources.requests import Exporter, TorchFound, TorchRequest
 
@@ -36,7 +37,7 @@ def read(asked: TorchRequest, cut: str | None, limit_s: float, what: str) -> tup
     """
     from convert.sources import onnx_file  # noqa: PLC0415  # needs Keras, `request` does not
 
-    with worked("convert.sources.torch_child", asked, what, limit_s) as made:
+    with worked("convert.sources.torch_child", asked, what, limit_s, SourceError) as made:
         found = msgspec.json.decode((made / "found.json").read_bytes(), type=TorchFound)
         parts, _ = onnx_file.read(made / "model.onnx", cut, limit_s, what)
     notes = (*found.notes, *parts.notes)

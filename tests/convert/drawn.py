@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from convert.data import LABELS, TILE, TILES_A_ROW
+from convert.data import LABELS, TILE
 from convert.golden import draw_face
+from convert.layouts.sheets import TILES_A_ROW
 
 
 def draw_tiles(count: int, seed: int = 0) -> np.ndarray:

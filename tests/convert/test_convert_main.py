@@ -11,7 +11,9 @@ import pytest
 
 from convert.__main__ import main
 
-COMMANDS = ["train", "train-head", "quantise", "framing", "evaluate", "package"]
+COMMANDS = [
+    "train", "train-head", "quantise", "framing", "evaluate", "robustness", "package", "sign"
+]  # fmt: skip
 
 
 def test_help_is_quick_and_names_every_command() -> None:
@@ -49,5 +51,21 @@ def test_a_missing_data_folder_is_one_line(
     assert main([command, "--data", str(tmp_path / "none"), "--run", str(tmp_path / "run")]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("mien-convert: ")
-    assert "labels.csv: No such file or directory" in said
+    assert "none: No such file or directory; give --data" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_package_is_one_line_with_the_extra_that_has_it(tmp_path: Path) -> None:
+    # A package of that name which is not there, whatever this environment has.
+    program = (
+        "import sys; sys.modules['tqdm'] = None\n"
+        "from convert.__main__ import main\n"
+        f"sys.exit(main(['framing', '--data', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "mien-convert: the package tqdm is missing; pip install 'mien[convert]'\n"
+    )

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from convert import data, head, models
+from convert.compare import Embedded
 from convert.errors import RunError
-from convert.head import Embedded, HeadSettings
+from convert.head import HeadSettings
 from convert.run import StreamReport, read_record
 from convert.streams import StreamSettings
 
@@ -42,7 +43,7 @@ def test_a_step_is_the_equations_of_the_paper() -> None:
 def test_unrolling_starts_from_zero_and_carries_the_state() -> None:
     step = models.gru_step()
     embeddings = np.random.default_rng(0).normal(size=(2, 3, 128)).astype(np.float32)
-    logits = head.unrolled(step, embeddings)
+    logits = head.free_run(step, embeddings)[0]
     state = np.zeros((2, 32), np.float32)
     for index in range(3):
         wanted, state = step.predict_on_batch([embeddings[:, index], state])

@@ -10,9 +10,13 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+from keyfiles import KeyFiles, key_files
+
 from convert.__main__ import main
 from edge import bundle, goldens
+from edge.errors import BundleError
 from edge.networks import StreamNetworks
+from edge.signature import read_public_key
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -90,6 +94,43 @@ def test_a_bundle_is_replaced_whole(run: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "run"]
 
 
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFiles:
+    return key_files(tmp_path)
+
+
+def test_a_signed_bundle_is_the_same_one_and_a_signature(
+    run: Path, tmp_path: Path, keys: KeyFiles
+) -> None:
+    assert package(run, tmp_path / "plain") == 0
+    for name in ("one", "two"):
+        assert package(run, tmp_path / name, "--sign", str(keys.private)) == 0
+    bundle.load_stream(str(tmp_path / "one"), key=read_public_key(keys.public))
+    signed = contents(tmp_path / "one")
+    assert signed == contents(tmp_path / "two")
+    assert signed.pop("manifest.sig")
+    assert signed == contents(tmp_path / "plain")
+
+
+def test_a_bundle_packaged_again_without_a_key_is_not_signed(
+    run: Path, tmp_path: Path, keys: KeyFiles
+) -> None:
+    out = tmp_path / "drawn"
+    assert package(run, out, "--sign", str(keys.private)) == package(run, out) == 0
+    with pytest.raises(BundleError, match="the bundle is not signed"):
+        bundle.load(str(out), key=read_public_key(keys.public))
+
+
+def test_a_key_that_cannot_sign_is_found_before_anything_else(
+    tmp_path: Path, keys: KeyFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "no-run"
+    for key in (keys.public, tmp_path / "absent.pem"):
+        assert package(absent, tmp_path / "drawn", "--sign", str(key)) == 2
+        assert f"{key}: " in refused(capsys)
+    assert not (tmp_path / "drawn").exists()
+
+
 def refused(capsys: pytest.CaptureFixture[str]) -> str:
     lines = capsys.readouterr().err.splitlines()
     said = [line for line in lines if line.startswith("mien-convert: ")]
@@ -115,7 +156,8 @@ def test_a_folder_of_something_else_is_left_alone(
         ("evaluation.json", "run mien-convert evaluate first"),
         ("quantised.json", "run mien-convert quantise first"),
         ("head.keras", "changed since it was quantised"),
-        ("frame.tflite", "the file was altered"),
+        ("frame.tflite", "not the file that passed the parity gates"),
+        ("parity.json", "run mien-convert quantise first"),
     ],
 )
 def test_a_run_with_a_gap_is_refused(

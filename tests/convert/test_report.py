@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
+import pytest
 
 from convert import metrics, report
+from convert.measure import DataFacts, Measurement
+from convert.run import StreamReport, ThroughCrop
 
 
 def test_columns_line_up() -> None:
@@ -19,3 +23,54 @@ def test_every_label_has_a_row_and_a_column() -> None:
     assert report.confusion_table(scores).splitlines()[2].split("|")[2].strip() == "1"
     assert len(report.labels_table(scores).splitlines()) == 9
     assert "100.0 %" in report.scores_table({"all": scores})
+
+
+def test_labels_may_be_others() -> None:
+    scores = metrics.score(np.eye(2, dtype=np.float32), np.arange(2), names=("calm", "tense"))
+    assert "| calm " in report.labels_table(scores)
+    assert report.confusion_table(scores).splitlines()[0].endswith("| calm | tense |")
+
+
+def test_each_figure_stands_beside_its_interval() -> None:
+    rows = {name: rest for name, *rest in report.figures(metrics.score(np.eye(7), np.arange(7)))}
+    assert rows["accuracy"] == ["100.0 %", "64.6 to 100.0 %"]  # Wilson, 7 of 7
+    assert rows["macro F1"] == ["1.000", "1.000 to 1.000"]
+    assert rows["expected calibration error"][1] == ""
+
+
+@pytest.fixture
+def measured() -> Measurement:
+    scores = metrics.score(np.eye(7, dtype=np.float32), np.arange(7))
+    return Measurement(
+        model="it", kind="a bundle", files={}, facts={}, labels=scores.names,
+        data=DataFacts(name="faces", sha256="b" * 64, split="val", counts={"happy": 7}),
+        scores={"float": scores, "int8": scores}, notes=("It was odd.",),
+    )  # fmt: skip
+
+
+def test_everything_that_was_measured_is_in_the_tables(measured: Measurement) -> None:
+    text = report.measurement_tables(measured)
+    for said in (
+        "it: a bundle", "faces, val: 7 pictures, sha256 bbb", "| float |", "| int8  |",
+        "Brier score", "true \\ answer", "It was odd.",
+    ):  # fmt: skip
+        assert said in text
+    through = ThroughCrop(tiles=9, found=7, direct=measured.main, cropped=measured.main)
+    with_crop = msgspec.structs.replace(measured, through_crop=through)
+    assert "faces found in 7 of 9 tiles" in report.measurement_tables(with_crop)
+
+
+def test_cautions_are_those_that_apply(measured: Measurement) -> None:
+    said = " ".join(report.cautions(measured))
+    assert "what a person feels" in said
+    assert "cut out by whoever made the data" in said
+    assert "FER2013" not in said
+    assert "no muscle moves" not in said
+    known = msgspec.structs.replace(measured.data, name="FER2013")
+    streams = StreamReport(
+        streams=1, steps=1, frame_accuracy=1, head_accuracy=1, frame_flips_a_minute=0,
+        head_flips_a_minute=0, temperature=1, ece_before=0, ece=0, coverage=(),
+    )  # fmt: skip
+    said = " ".join(report.cautions(msgspec.structs.replace(measured, data=known, streams=streams)))
+    assert "FER2013's labels are noisy" in said
+    assert "no muscle moves" in said

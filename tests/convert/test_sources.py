@@ -12,6 +12,7 @@ import pytest
 from optional import needed
 
 from convert.errors import SourceError
+from convert.run import write_together
 from convert.sources import Options, read
 from edge.errors import UsageError
 
@@ -89,12 +90,12 @@ def test_keras_frame(tmp_path: Path, suffix: str) -> None:
 def test_saved_into_a_run_folder(tmp_path: Path) -> None:
     small().save(tmp_path / "model.keras")
     source = read(str(tmp_path / "model.keras"))
-    source.save(tmp_path / "run")
+    write_together(tmp_path / "run", source.files())
     again = keras.models.load_model(tmp_path / "run" / "frame.keras")
     tiles = random(2, SIZE, SIZE, 1)
     for given, wanted in zip(answers(again, tiles), answers(source.frame, tiles), strict=True):
         assert np.array_equal(given, wanted)
-    assert (tmp_path / "run" / "source.json").is_file()
+    assert (tmp_path / "run" / "frame-source.json").is_file()
 
 
 def test_keras_own_scaling_goes_to_the_device(tmp_path: Path) -> None:

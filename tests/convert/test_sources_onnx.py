@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,7 +17,6 @@ from test_sources import answers, random, softmax, stepped
 
 from convert.errors import SourceError
 from convert.sources import Options, read
-from convert.sources.child import worked
 from edge.errors import UsageError
 
 onnx = needed("onnx")
@@ -293,32 +290,6 @@ def test_torch_refused(factory: Callable[[Anything], Path], tmp_path: Path) -> N
     torch.export.save(torch.export.export(network, (torch.zeros(2, 3, SIZE, SIZE),)), file)
     with pytest.raises(SourceError, match=r"as it trains.*eval"):
         read(str(file))
-
-
-class Asked(msgspec.Struct):
-    """For `worked`, which hands it to a module."""
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed .SIGSEGV"),
-        ("import time; time.sleep(60)", "after 1 s and was stopped; .*--limit"),
-        ("raise RuntimeError('no such luck')", "refuses it .RuntimeError: no such luck"),
-    ],
-)
-def test_a_child_that_dies_or_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, said: str
-) -> None:
-    (tmp_path / "bad_child.py").write_text(code)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    begun = time.monotonic()
-    with (
-        pytest.raises(SourceError, match=said),
-        worked("bad_child", Asked(), "it", 1.0 + 9 * ("sleep" not in code)),
-    ):
-        pass
-    assert time.monotonic() - begun < 10
 
 
 def test_reading_needs_no_torch_or_tensorflow_until_it_does() -> None:

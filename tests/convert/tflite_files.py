@@ -41,6 +41,7 @@ OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
+    "SOFTMAX": "SoftmaxOptions",
     "CONCATENATION": "ConcatenationOptions",
     "MAX_POOL_2D": "Pool2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
@@ -60,7 +61,7 @@ def numbers(*values: int) -> Value:
 
 def build(
     values: Sequence[Value], steps: Sequence[Step], inputs: Sequence[int], outputs: Sequence[int],
-    *, more_graphs: int = 0,
+    *, more_graphs: int = 0, names: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> bytes:  # fmt: skip
     model = schema.ModelT()
     model.version = 3
@@ -76,18 +77,21 @@ def build(
     signature = schema.SignatureDefT()
     signature.signatureKey = b"serving_default"
     signature.subgraphIndex = 0
-    signature.inputs = [_named(index) for index in inputs]
-    signature.outputs = [_named(index) for index in outputs]
+    signature.inputs = _entries(inputs, names[0])
+    signature.outputs = _entries(outputs, names[1])
     model.signatureDefs = [signature]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def _named(index: int) -> Any:  # noqa: ANN401  # generated
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = b"role%d" % index, index
-    return entry
+def _entries(indices: Sequence[int], names: Sequence[str]) -> list[Any]:
+    entries = []
+    for index, name in zip(indices, names or [f"role{index}" for index in indices], strict=True):
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), index
+        entries.append(entry)
+    return entries
 
 
 def _tensor(model: Any, index: int, value: Value) -> Any:  # noqa: ANN401  # generated

@@ -16,12 +16,14 @@ from edge.imaging import (
     Rotation,
     arrange,
     bgr_of_chroma,
+    blurred,
     cut,
     letterbox,
     luma_of,
     orient,
     read_image,
     read_luma,
+    through_jpeg,
     warp_square,
     yuv420_planes,
 )
@@ -208,6 +210,31 @@ def test_fine_detail_averages_instead_of_aliasing() -> None:
 def test_outside_the_picture_its_border_is_repeated() -> None:
     picture = np.full((8, 8), 90, np.uint8)
     assert (warp_square(picture, into_square(1, 100, -40), 8) == 90).all()
+
+
+# Spoiling
+
+
+@pytest.mark.parametrize("sigma", [0.8, 2.0])
+def test_blurring_spreads_a_point_as_a_gaussian_and_keeps_its_light(sigma: float) -> None:
+    point = np.zeros((33, 33), np.uint8)
+    point[16, 16] = 255
+    soft = blurred(point, sigma).astype(float)
+    if sigma < 1:  # else rounding takes the tails
+        assert soft.sum() == pytest.approx(255, rel=0.05)
+    assert soft[16, 16] / soft[16, 17] == pytest.approx(np.exp(0.5 / sigma**2), rel=0.15)
+    assert (blurred(np.full((9, 9), 77, np.uint8), sigma) == 77).all()
+
+
+def test_a_jpeg_loses_more_the_lower_its_quality() -> None:
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (48, 48), dtype=np.uint8)
+    lost = [
+        np.abs(through_jpeg(picture, quality).astype(float) - picture).mean()
+        for quality in (100, 50, 5)
+    ]
+    assert lost[0] < 1 < lost[1] < lost[2]
+    assert through_jpeg(picture[:7, :13], 50).shape == (7, 13)
 
 
 # Picture files

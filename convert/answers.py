@@ -1,0 +1,95 @@
+"""What networks answer when the device's own code runs them; no TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+from tqdm import tqdm
+
+from convert import metrics, streams
+from convert.compare import Embedded, compare
+from convert.data import Tiles
+from convert.errors import DataError
+from convert.framing import enlarged, find, short_range_detector
+from convert.run import StreamReport, ThroughCrop
+from convert.streams import StreamSettings
+from edge.bundle import StreamManifest
+from edge.crop import crop
+from edge.datatypes import Float32Array, UInt8Array
+from edge.networks import StreamNetworks
+
+STREAMS = 150
+
+
+def shown(tiles: UInt8Array, name: str) -> Iterable[UInt8Array]:
+    """Return the tiles one by one, with a progress bar on stderr where it takes long."""
+    bar: Iterable[UInt8Array] = tqdm(tiles, name, file=sys.stderr, delay=2)
+    return bar
+
+
+def frame_logits(networks: StreamNetworks, pixels: UInt8Array) -> Float32Array:
+    """Return the frame model's logits for tiles, float32 [n, labels]."""
+    return np.stack([networks.embed(tile).logits for tile in shown(pixels, "int8")])
+
+
+def on_streams(
+    networks: StreamNetworks, manifest: StreamManifest, tiles: Tiles, count: int | None = None
+) -> StreamReport:
+    """Measure frame model and head on composed streams.
+
+    There are `STREAMS` of them unless `count` says otherwise, and they are others than those that
+    chose the head's best epoch and temperature, composed of the same stills.
+    """
+    count = count or STREAMS
+    head, frame, seen = [], [], []
+    for index in tqdm(range(count), "streams", file=sys.stderr, delay=2):
+        random = np.random.default_rng([2, index])
+        stream = streams.compose(tiles, StreamSettings(), random, len(manifest.labels))
+        state = networks.initial_state()
+        for tile in stream.pixels:
+            embedding = networks.embed(tile)
+            logits, state = networks.step(embedding, state)
+            head.append(logits)
+            frame.append(embedding.logits)
+        seen.append(stream)
+    shape = (count, -1, len(manifest.labels))
+    embedded = Embedded(
+        embeddings=np.empty((count, 0, 0), np.float32),
+        frame_logits=np.reshape(frame, shape),
+        targets=np.stack([stream.targets for stream in seen]),
+        stretch=np.stack([stream.stretch for stream in seen]),
+    )
+    return compare(embedded, np.reshape(head, shape), manifest.calibration.temperature)
+
+
+def as_the_device_crops(
+    networks: StreamNetworks, manifest: StreamManifest, tiles: Tiles
+) -> ThroughCrop:
+    """Measure the gap between training and serving.
+
+    Each tile is enlarged with a border, its face is found by the shipped detector and cut out
+    by `edge.crop`, and the frame model sees the result.
+
+    Raises
+    ------
+    DataError
+        The detector found a face in none of them.
+    """
+    detector = short_range_detector()
+    found, pixels = [], []
+    for index, tile in enumerate(shown(tiles.pixels, "crop")):
+        picture = enlarged(tile)
+        face = find(picture, detector)
+        if face is not None:
+            found.append(index)
+            pixels.append(crop(picture, face.keypoints, manifest.input.crop, tile.shape[0]))
+    if not found:
+        raise DataError("the detector finds no face in any tile of val; leave out --through-crop")
+    direct = tiles.of(np.array(found))
+    before, after = (
+        metrics.score(frame_logits(networks, each), direct.labels, names=manifest.labels)
+        for each in (direct.pixels, np.stack(pixels))
+    )
+    return ThroughCrop(tiles=len(tiles), found=len(found), direct=before, cropped=after)

@@ -1,0 +1,188 @@
+"""`mien-convert train`: its options, and what it does with them.
+
+Without any of the options that need PyTorch, `kalambate` is trained as ever, by TensorFlow
+(`convert.train`); any of them, or another network, is for `convert.engine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.recipe import POLICIES, PRECISIONS, Recipe
+from edge.errors import UsageError
+
+if TYPE_CHECKING:  # --help must not wait for TensorFlow
+    from convert.run import TrainingRecord
+
+NETWORKS = ("kalambate", "residual", "inverted", "branched", "teacher")
+"""The keys of `models.FRAME_MODELS`, which --help must not import."""
+
+_EPOCHS = 80
+_LEAST_SIDE = 16
+"""Pixels of a tile; the networks halve it three times."""
+
+
+class Asked(argparse.Namespace):
+    """What was asked of the command; an ingredient that was not is None."""
+
+    data: Path
+    run: Path
+    model: str
+    epochs: int
+    seed: int
+    teacher: list[Path] | None
+    answers: Path | None
+    start: Path | None
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options but `--data` and `--run`."""
+    usual = Recipe()
+    parser.add_argument(
+        "--model", choices=NETWORKS, default="kalambate", help="which network (%(default)s)"
+    )
+    parser.add_argument("--epochs", type=_whole, default=_EPOCHS, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    group = parser.add_argument_group("ingredients (PyTorch trains with any of these)")
+    group.add_argument(
+        "--policy", choices=POLICIES,
+        help="what is right: the data's labels, or what most votes name (labels)",
+    )  # fmt: skip
+    for name, kind, what in (
+        ("votes", _share, "share of the target that comes from votes"),
+        ("crowd", _amount, "weight of foretelling the votes as a second task"),
+        ("batch", _whole, "faces a step"),
+        ("learning-rate", _positive, "the highest"),
+        ("weight-decay", _amount, "of AdamW"),
+        ("warm-up", _amount, "epochs until the rate is highest"),
+        ("smoothing", _share, "share of the target spread over all labels"),
+        ("balance", _amount, "strength of the adjustment for rare labels, 0 to 1"),
+        ("mixup", _amount, "concentration; 0 for none"),
+        ("cutmix", _amount, "concentration; 0 for none"),
+        ("mixed-share", _share, "of batches that are mixed"),
+        ("augment", _amount, "strength; 0 mirrors only"),
+        ("average", _share, "decay of the moving average of the weights"),
+        ("small-side", _side, "of the tiles in the first epochs, in pixels"),
+        ("small-share", _share, "of the epochs that learn from those"),
+        (
+            "views",
+            _none_or_more,
+            "augmented copies that epochs take turns with; 0 for one an epoch",
+        ),
+        ("teaching", _share, "share of the target that is the teachers' answer"),
+        ("temperature", _positive, "of the teachers' answers"),
+    ):
+        shown = getattr(usual, name.replace("-", "_"))
+        group.add_argument(f"--{name}", type=kind, metavar="N", help=f"{what} ({shown:g})")
+    group.add_argument(
+        "--precision", choices=PRECISIONS,
+        help=f"bfloat16 is faster where the processor has it ({usual.precision})",
+    )  # fmt: skip
+    group.add_argument(
+        "--teacher", action="append", type=Path, metavar="RUN",
+        help="a run folder whose network teaches; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--answers", type=Path, metavar="DIR",
+        help="where teachers' answers are kept, for several students to share (the run folder)",
+    )  # fmt: skip
+    group.add_argument(
+        "--start", type=Path, metavar="FILE", help="a .keras file whose weights to start from"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; print the best epoch."""
+    asked = Asked(**vars(arguments))
+    recipe = asked_recipe(asked)
+    record = _as_ever(asked) if recipe is None else _by_recipe(asked, recipe)
+    best = record.epochs[record.best_epoch - 1]
+    print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")  # noqa: T201  # a command's answer
+    return 0
+
+
+def asked_recipe(asked: Asked) -> Recipe | None:
+    """Return the recipe that was asked for; None for `kalambate` without any ingredient.
+
+    Raises
+    ------
+    UsageError
+        Teachers without a share of the target, or the other way round.
+    """
+    fields = [name for name in Recipe.__slots__ if name not in ("model", "epochs", "seed")]
+    chosen = {name: value for name in fields if (value := getattr(asked, name)) is not None}
+    if asked.model == "kalambate" and not (chosen or asked.teacher or asked.start):
+        return None
+    recipe = Recipe(model=asked.model, epochs=asked.epochs, seed=asked.seed, **chosen)
+    if bool(asked.teacher) != bool(recipe.teaching):
+        raise UsageError("--teacher RUN and --teaching SHARE go together; give both")
+    return recipe
+
+
+def _as_ever(asked: Asked) -> TrainingRecord:
+    from convert import data, train  # noqa: PLC0415  # --help must not wait for TensorFlow
+
+    settings = train.TrainSettings(model=asked.model, epochs=asked.epochs, seed=asked.seed)
+    return train.train(asked.run, data.load(asked.data), settings)
+
+
+def _by_recipe(asked: Asked, recipe: Recipe) -> TrainingRecord:
+    from convert import distil, engine, policies  # noqa: PLC0415  # see _as_ever
+    from convert.run import sha256_of  # noqa: PLC0415  # see _as_ever
+    from convert.train import load_network  # noqa: PLC0415  # see _as_ever
+
+    taught = policies.load(asked.data, recipe.policy, recipe.votes, crowd=bool(recipe.crowd))
+    teachers = start = None
+    if asked.teacher:
+        cache = asked.answers or asked.run
+        together = distil.Teachers(asked.teacher, recipe.temperature, recipe.precision, cache)
+        teachers = (together.answers, together.sha256)
+    if asked.start:
+        start = (load_network(asked.start), sha256_of(asked.start))
+    return engine.train(asked.run, taught, recipe, teachers=teachers, start=start)
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than one")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
+
+
+def _amount(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+def _none_or_more(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than zero")
+    return number
+
+
+def _side(text: str) -> int:
+    number = int(text)
+    if number < _LEAST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_SIDE} pixels")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number

@@ -1,0 +1,73 @@
+"""What networks answer when the device's own code runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw_tiles
+
+from convert import answers, framing
+from convert.data import Tiles
+from convert.errors import DataError
+from edge import bundle
+from edge.bundle import StreamManifest
+from edge.crop import crop
+from edge.imaging import read_luma
+from edge.networks import StreamNetworks
+
+ASTRONAUT = Path(__file__).parents[1] / "data" / "astronaut.webp"
+HAPPY = 3
+
+
+@pytest.fixture(scope="module")
+def baseline() -> tuple[StreamNetworks, StreamManifest]:
+    loaded, manifest = bundle.load_stream("mien-baseline")
+    return StreamNetworks(loaded, manifest), manifest
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    """The astronaut's face as a tile, framed by the device's own detector and crop."""
+    picture = read_luma(ASTRONAUT)
+    assert picture is not None
+    picture = picture[:256, 96:352]
+    face = framing.find(picture, framing.short_range_detector())
+    assert face is not None
+    return crop(picture, face.keypoints, framing.CROP, 48)
+
+
+def test_each_tile_gets_its_own_logits(baseline: tuple[StreamNetworks, StreamManifest]) -> None:
+    tiles = draw_tiles(3)
+    logits = answers.frame_logits(baseline[0], tiles)
+    assert (logits.shape, logits.dtype) == ((3, 7), np.float32)
+    assert (logits[2] == baseline[0].embed(tiles[2]).logits).all()
+
+
+def test_streams_repeat_and_keep_the_bundles_temperature(
+    baseline: tuple[StreamNetworks, StreamManifest],
+) -> None:
+    tiles = Tiles(draw_tiles(14), np.arange(14) % 7)
+    first, again = (answers.on_streams(*baseline, tiles, count=2) for _ in range(2))
+    assert first == again
+    assert (first.streams, first.steps) == (2, 80)
+    assert first.temperature == baseline[1].calibration.temperature
+
+
+def test_a_face_cut_out_anew_is_measured_beside_the_tile(
+    baseline: tuple[StreamNetworks, StreamManifest], portrait: np.ndarray
+) -> None:
+    blank = np.full_like(portrait, 90)
+    tiles = Tiles(np.stack([blank, portrait]), np.array([0, HAPPY]))
+    found = answers.as_the_device_crops(*baseline, tiles)
+    assert (found.tiles, found.found) == (2, 1)
+    assert found.direct.accuracy == found.cropped.accuracy == 1  # she smiles
+
+
+def test_where_no_face_is_found_there_is_nothing_to_measure(
+    baseline: tuple[StreamNetworks, StreamManifest],
+) -> None:
+    blank = Tiles(np.full((2, 48, 48), 90, np.uint8), np.zeros(2, np.int64))
+    with pytest.raises(DataError, match=r"no face in any tile of val; leave out --through-crop"):
+        answers.as_the_device_crops(*baseline, blank)
