@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from convert import evaluate_command, robustness_command, train_command
+from convert.quiet import load_tensorflow
 from edge.errors import EXIT_FAILURE, MienError, UsageError
 
 _OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "torch", "tf_keras")
@@ -250,6 +251,7 @@ def _percentile(text: str) -> float:
 
 
 def _train_head(arguments: Arguments) -> int:
+    load_tensorflow()
     from convert import data, head, interface, report  # noqa: PLC0415  # --help must not wait for TensorFlow
 
     settings = head.HeadSettings(epochs=arguments.epochs, seed=arguments.seed)
@@ -261,6 +263,7 @@ def _train_head(arguments: Arguments) -> int:
 
 
 def _quantise(arguments: Arguments) -> int:
+    load_tensorflow()
     from convert import adopt, data, gates, interface, quantise, sources  # noqa: PLC0415  # see _train_head
 
     told = adopt.Told(

@@ -1,26 +1,36 @@
-"""TensorFlow without its greeting."""
+"""TensorFlow without what it says to itself."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow; what it writes to stderr meanwhile goes nowhere.
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let nothing through to stderr, not from C++ either; an error is still an exception.
 
-    On a machine without a graphics card it complains from C++ that some of its parts are there
-    twice, whatever TF_CPP_MIN_LOG_LEVEL says. An error still comes as an exception.
+    TensorFlow 2.19 writes there whatever TF_CPP_MIN_LOG_LEVEL says: of graphics cards that are
+    not there as it loads, of its own passes as it reads a SavedModel.
     """
-    sys.stderr.flush()
-    kept = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ else None
-    if kept is None:
+    if sys.__stderr__ is None:
+        yield
         return
-    with Path(os.devnull).open("wb") as nowhere:
-        try:
+    sys.__stderr__.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-            import tensorflow  # noqa: F401, PLC0415, ICN001  # what is asked for
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow in silence."""
+    with silenced():
+        import tensorflow  # noqa: F401, ICN001, PLC0415  # the point of it

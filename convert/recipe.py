@@ -126,6 +126,9 @@ def options(settings: Mapping[str, str | int | float]) -> str:
         the usual.
     """
     words = [f"--{name} {settings[name]}" for name in _ALWAYS]
+    # `train` as it is without any ingredient has settings of its own, none of them an option.
+    if "policy" not in settings:
+        return " ".join(words)
     usual = Recipe()
     for each in fields(Recipe):
         value = settings.get(each.name, getattr(usual, each.name))

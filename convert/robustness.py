@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from convert import measure, metrics
 from convert.corruptions import CORRUPTIONS, STRENGTHS
-from convert.data import Data, Labels, Tiles, data_name, spread
+from convert.data import Data, Labels, Tiles, spread
 from convert.errors import ConversionError, DataError
 from convert.layouts.tiles import fit
 from convert.measure import DataFacts, Part
@@ -202,14 +202,9 @@ def compare(
         for right, (corruption, strength, says) in zip(answered, conditions, strict=True)
     )
     counts = np.bincount(tiles.labels, minlength=len(labels)).tolist()
-    known = data_name(faces.labels_sha256)
+    shown = measure.facts_of(faces, name, part)
     return Robustness(
-        data=DataFacts(
-            name=known if known == "FER2013" else name,
-            sha256=faces.labels_sha256,
-            split=part,
-            counts=dict(zip(labels, counts, strict=True)),
-        ),
+        data=msgspec.structs.replace(shown, counts=dict(zip(labels, counts, strict=True))),
         size=tiles.pixels.shape[1],
         models=tuple(_facts(each, faces, part) for each in entrants),
         rows=rows,

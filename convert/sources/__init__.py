@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from convert.errors import SourceError
+from convert.quiet import silenced
 from convert.run import Content, record_bytes
 from convert.sources.parts import Parts
 from convert.sources.requests import Exporter
@@ -266,9 +267,11 @@ def _saved_model(source: str, options: Options) -> tuple[Parts, str]:
     from convert.sources import saved_model  # noqa: PLC0415  # see _keras
 
     try:
-        return saved_model.read(Path(source), options.cut), f"TensorFlow {tf.__version__}"
+        with silenced():
+            parts = saved_model.read(Path(source), options.cut)
     except SourceError as exc:
         raise SourceError(f"{source}: {exc}") from exc
+    return parts, f"TensorFlow {tf.__version__}"
 
 
 def _onnx(source: str, options: Options) -> tuple[Parts, str]:

@@ -170,6 +170,18 @@ def test_a_fused_network_becomes_a_bundle_without_a_head_being_trained(
     assert events_of(tmp_path / "fused")
 
 
+def test_a_refusal_is_all_that_is_said(model: Path, faces: Path, tmp_path: Path) -> None:
+    """Nothing of what TensorFlow writes to stderr from C++ comes before it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "convert", "quantise", str(model), "--data", str(faces),
+         "--run", str(tmp_path / "run")],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mien-convert: the network does not say how its pixels were scaled")
+
+
 def test_a_failed_gate_leaves_no_file_and_shows_the_table(
     model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,5 +38,5 @@ def test_options_name_what_differs_from_the_usual() -> None:
 
 
 def test_options_of_a_run_without_a_recipe_are_those_it_had() -> None:
-    settings = {"model": "kalambate", "epochs": 80, "seed": 1, "batch": 128}
+    settings = {"model": "kalambate", "epochs": 80, "seed": 1, "batch": 128, "learning_rate": 1e-3}
     assert options(settings) == "--model kalambate --epochs 80 --seed 1"

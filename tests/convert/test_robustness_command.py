@@ -59,8 +59,9 @@ def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Pa
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "robustness", "mien-baseline", f"{tmp_path}/it.tflite?{labels}",
-         "--data", str(data_folder), "--out", str(tmp_path / "out")],
+        [sys.executable, "-c", code, "robustness",
+         "mien-baseline", f"{tmp_path}/it.tflite?{labels}", "--data", str(data_folder),
+         "--out", str(tmp_path / "out")],
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
