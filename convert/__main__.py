@@ -252,11 +252,11 @@ def _percentile(text: str) -> float:
 
 def _train_head(arguments: Arguments) -> int:
     load_tensorflow()
-    from convert import data, head, interface, report  # noqa: PLC0415  # --help must not wait for TensorFlow
+    from convert import head, interface, policies, report  # noqa: PLC0415  # --help must not wait for TensorFlow
 
     settings = head.HeadSettings(epochs=arguments.epochs, seed=arguments.seed)
     taken = interface.read(arguments.run)
-    faces = data.load(arguments.data, names=taken.labels, size=taken.size)
+    faces = policies.faces(arguments.data, taken.policy, taken.labels, taken.size)
     _, compared = head.train_head(arguments.run, faces, settings)
     print(report.streams_table(compared))
     return 0
@@ -264,7 +264,7 @@ def _train_head(arguments: Arguments) -> int:
 
 def _quantise(arguments: Arguments) -> int:
     load_tensorflow()
-    from convert import adopt, data, gates, interface, quantise, sources  # noqa: PLC0415  # see _train_head
+    from convert import adopt, data, gates, interface, policies, quantise, sources  # noqa: PLC0415  # see _train_head
 
     told = adopt.Told(
         labels=None if arguments.labels is None else data.labels_of(arguments.labels),
@@ -294,7 +294,7 @@ def _quantise(arguments: Arguments) -> int:
         raise UsageError("the options that a source needs go with a SOURCE; name one, or not them")
     else:
         source, taken = None, interface.read(arguments.run)
-    faces = data.load(arguments.data, names=taken.labels, size=taken.size)
+    faces = policies.faces(arguments.data, taken.policy, taken.labels, taken.size)
     calibration = None
     if arguments.calibration is not None:
         calibration = data.pictures(arguments.calibration, taken.size)

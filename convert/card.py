@@ -101,7 +101,8 @@ def _how(records: RunRecords) -> str:
 
 def _data(frame: Origin, evaluation: Evaluation) -> str:
     if isinstance(frame, TrainingRecord):
-        return words.DATA[data_name(frame.data_sha256)].format(**frame.tiles)
+        told = words.DATA[data_name(frame.data_sha256)].format(**frame.tiles)
+        return f"{told} {words.POLICIES[evaluation.policy]}".strip()
     measured = words.MEASURED[data_name(evaluation.data_sha256)]
     return words.ELSEWHERE.format(
         measured=measured, n=evaluation.quantised.n, split=evaluation.split

@@ -18,6 +18,13 @@ DATA = {
     ),
 }
 
+POLICIES = {
+    "labels": "",
+    "consensus": "What counts as right here are not its labels but the votes of FER+ (Barsoum et "
+    "al., 2016; Microsoft, MIT): ten people looked at each face, and the faces above are those of "
+    "which most votes name one of the labels.",
+}
+
 ELSEWHERE = (
     "The frame model was trained elsewhere, and nothing in its files says on what: ask whoever "
     "made it whether and where these weights may be used. What is measured below was measured on "

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from convert import layouts
 from convert.errors import DataError
 from convert.layouts.tiles import Split
+from convert.recipe import Policy
 from edge.datatypes import Float32Array, UInt8Array
 from edge.errors import UsageError
 from edge.imaging import warp_square
@@ -82,12 +83,16 @@ class Data:
         called.
     names : tuple of str
         The labels, in the order of the model's logits.
+    policy : str
+        What counts as right: the data's own labels, or what its votes agree on; see
+        `convert.policies`.
     """
 
     train: Tiles
     val: Tiles
     labels_sha256: str
     names: tuple[str, ...] = LABELS
+    policy: Policy = "labels"
 
     def split(self, name: Split) -> Tiles:
         """Return a split by its name."""

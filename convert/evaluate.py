@@ -43,6 +43,7 @@ def evaluate(run: Path, faces: Data, *, through_crop: bool) -> Evaluation:
         head_sha256=manifest.head.sha256,
         data_sha256=faces.labels_sha256,
         split="val",
+        policy=faces.policy,
         floating=metrics.score(floating, truth, names=names),
         quantised=metrics.score(quantised, truth, names=names),
         streams=answers.on_streams(networks, manifest, faces.val),

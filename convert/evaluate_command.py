@@ -11,6 +11,7 @@ from edge.errors import UsageError
 
 if TYPE_CHECKING:  # --help must not wait for numpy
     from convert.measure import Measurement
+    from convert.recipe import Policy
 
 
 class Asked(argparse.Namespace):
@@ -28,6 +29,7 @@ class Asked(argparse.Namespace):
     std: float | None
     weights: Path | None
     input_shape: str | None
+    policy: Policy | None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write report.html, figures and evaluation.json"
     )
+    parser.add_argument(
+        "--policy", choices=["labels", "consensus"],
+        help="what counts as right: labels, or what most votes name (as the bundle was trained)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     told = parser.add_argument_group("what a model does not say by itself")
     told.add_argument("--labels", metavar="A,B,C", help="in the order of its answers")
@@ -95,7 +101,7 @@ def _measured(asked: Asked) -> tuple[Measurement, str]:
 
 
 def _model(asked: Asked, model: str) -> tuple[Measurement, str]:
-    from convert import data, measure, report, sources, subjects  # noqa: PLC0415  # see run
+    from convert import data, measure, policies, report, sources, subjects  # noqa: PLC0415  # see run
 
     if asked.through_crop:
         raise UsageError("--through-crop goes with a run folder alone; leave it out")
@@ -107,23 +113,26 @@ def _model(asked: Asked, model: str) -> tuple[Measurement, str]:
         input_shape=None if asked.input_shape is None else sources.parse_shape(asked.input_shape),
     )
     subject = subjects.open_model(model, given)
-    faces = data.load(asked.data, names=subject.labels, size=subject.size)
+    policy = asked.policy or subject.policy
+    faces = policies.faces(asked.data, policy, subject.labels, subject.size)
     found = measure.measure(subject, model, faces, asked.data.stem, asked.split)
     return found, report.as_json(found)
 
 
 def _run_folder(asked: Asked, folder: Path) -> tuple[Measurement, str]:
-    told = [asked.labels, asked.mean, asked.std, asked.weights, asked.input_shape]
+    told = [
+        asked.labels, asked.mean, asked.std, asked.weights, asked.input_shape, asked.policy,
+    ]  # fmt: skip
     if asked.split != "val" or any(each is not None for each in told):
         raise UsageError(
             f"{folder}: a run folder is measured on val and says by itself what it takes; leave "
-            "out --split, --labels, --mean, --std, --weights and --input-shape"
+            "out --split, --policy, --labels, --mean, --std, --weights and --input-shape"
         )
     if asked.out is not None and asked.out.resolve() == folder.resolve():
         raise UsageError(f"--out {asked.out}: is the run folder; name another")
-    from convert import data, evaluate, interface, measure, report  # noqa: PLC0415  # TensorFlow
+    from convert import evaluate, interface, measure, policies, report  # noqa: PLC0415  # TensorFlow
 
     taken = interface.read(folder)
-    faces = data.load(asked.data, names=taken.labels, size=taken.size)
+    faces = policies.faces(asked.data, taken.policy, taken.labels, taken.size)
     found = evaluate.evaluate(folder, faces, through_crop=asked.through_crop)
     return measure.of_run(folder, found, faces, asked.data.stem), report.as_json(found)

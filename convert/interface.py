@@ -13,7 +13,8 @@ import msgspec
 
 from convert.data import LABELS, MEAN, STD, TILE
 from convert.framing import CROP
-from convert.run import read_record
+from convert.recipe import Policy
+from convert.run import TrainingRecord, read_record
 from convert.streams import STEP_HZ
 from edge.bundle import CropSpec, FaceInput
 
@@ -35,6 +36,9 @@ class Interface(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         How the device frames a face.
     step_hz
         How often the head steps.
+    policy
+        Which answers count as right where a data set has votes beside its labels; see
+        `convert.policies`.
     """
 
     labels: tuple[str, ...] = LABELS
@@ -43,6 +47,7 @@ class Interface(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     std: float = STD
     crop: CropSpec = CROP
     step_hz: float = STEP_HZ
+    policy: Policy = "labels"
 
     @property
     def device_mean(self) -> float:
@@ -64,11 +69,18 @@ class Interface(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 def read(run: Path) -> Interface:
     """Return the interface of a run folder's networks.
 
+    Without a record of its own it is the usual one, with the policy that the frame model was
+    trained by.
+
     Raises
     ------
     RunError
         The record is damaged.
     """
     if not (run / FILE).exists():
-        return Interface()
+        trained = run / "frame.json"
+        if not trained.exists():
+            return Interface()
+        settings = read_record(trained, TrainingRecord, made_by="train").settings
+        return Interface(policy="consensus" if settings.get("policy") == "consensus" else "labels")
     return read_record(run / FILE, Interface, made_by="quantise")

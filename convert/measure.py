@@ -168,8 +168,9 @@ def facts_of(faces: Data, name: str, part: Part) -> DataFacts:
     """Return what a reader should know of the data that was measured on."""
     counts = np.bincount(part_of(faces, part).labels, minlength=len(faces.names)).tolist()
     known = data_name(faces.labels_sha256)
+    called = known if known == "FER2013" else name
     return DataFacts(
-        name=known if known == "FER2013" else name,
+        name=called if faces.policy == "labels" else f"{called}, {faces.policy}",
         sha256=faces.labels_sha256,
         split=part,
         counts=dict(zip(faces.names, counts, strict=True)),

@@ -102,7 +102,8 @@ def metrics_of(evaluation: Evaluation) -> Metrics:
     """Return an evaluation as the manifest keeps it."""
     scores = evaluation.quantised
     return Metrics(
-        data=data_name(evaluation.data_sha256),
+        data=data_name(evaluation.data_sha256)
+        + ("" if evaluation.policy == "labels" else f", {evaluation.policy}"),
         split=evaluation.split,
         n=scores.n,
         float_accuracy=rounded(evaluation.floating.accuracy),

@@ -28,6 +28,7 @@ from convert.errors import DataError
 from convert.layouts.sheets import LABELS_FILE
 from convert.recipe import Policy
 from edge.datatypes import Float32Array
+from edge.errors import UsageError
 
 VOTES = {
     "angry": "votes_anger", "disgust": "votes_disgust", "fear": "votes_fear",
@@ -60,6 +61,35 @@ class Taught:
     faces: Data
     targets: Float32Array
     crowd: Float32Array | None = None
+
+
+def faces(
+    path: Path, policy: Policy, names: tuple[str, ...] = LABELS, size: int = data.TILE
+) -> Data:
+    """Read a data set with the labels that a policy holds to be right.
+
+    Parameters
+    ----------
+    path, names, size
+        As for `data.load`.
+    policy
+        What counts as right.
+
+    Raises
+    ------
+    DataError
+        As `load`.
+    UsageError
+        Votes are for the seven labels and the size they were given on, and others are asked for.
+    """
+    if policy == "labels":
+        return data.load(path, names=names, size=size)
+    if (names, size) != (LABELS, data.TILE):
+        raise UsageError(
+            f"--policy {policy}: votes are for {', '.join(LABELS)} on {data.TILE}x{data.TILE} "
+            "tiles, which is not what this model knows; measure it on labels"
+        )
+    return load(path, policy, 1.0).faces
 
 
 def load(path: Path, policy: Policy, votes: float, *, crowd: bool = False) -> Taught:
@@ -103,6 +133,7 @@ def load(path: Path, policy: Policy, votes: float, *, crowd: bool = False) -> Ta
         Tiles(faces.val.pixels[agreed], val[agreed, :named].argmax(axis=1)),
         faces.labels_sha256,
         faces.names,
+        policy,
     )
     targets = blended(chosen, among.astype(np.float32), votes)
     return Taught(relabelled, targets, shares[kept] if crowd else None)

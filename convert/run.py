@@ -29,6 +29,7 @@ import msgspec
 
 from convert.errors import RunError
 from convert.metrics import Scores
+from convert.recipe import Policy
 from edge.bundle import ModelFile
 
 Content = bytes | Callable[[Path], object]
@@ -126,12 +127,16 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was measured, and on which files. Scores are of the frame model, tile by tile."""
+    """What was measured, and on which files. Scores are of the frame model, tile by tile.
+
+    `policy` is what counted as right; see `convert.policies`.
+    """
 
     frame_sha256: str
     head_sha256: str
     data_sha256: str
     split: str
+    policy: Policy = "labels"
     floating: Scores
     quantised: Scores
     streams: StreamReport

@@ -23,6 +23,7 @@ from convert.answers import frame_logits, shown
 from convert.data import LABELS, MEAN, STD, normalise
 from convert.errors import ConversionError, SourceError
 from convert.graph import Tensor
+from convert.recipe import Policy
 from edge import bundle
 from edge.bundle import ModelFile, StreamManifest, TensorSpec
 from edge.datatypes import Float32Array, UInt8Array
@@ -88,6 +89,8 @@ class Subject:
         probabilities.
     networks
         Of a bundle, so that it can be shown streams.
+    policy
+        What it was taught to be right; see `convert.policies`.
     trained_on
         The sha256 of the data it was trained on, where it says so.
     """
@@ -101,6 +104,7 @@ class Subject:
     answer: Callable[[UInt8Array], Float32Array]
     notes: tuple[str, ...] = ()
     networks: tuple[StreamNetworks, StreamManifest] | None = None
+    policy: Policy = "labels"
     trained_on: str | None = None
 
 
@@ -183,7 +187,8 @@ def _open_bundle(model: str, given: Given) -> Subject:
     except (BundleError, ModelError) as exc:
         # Not the device's configuration error: the bundle is what was asked about.
         raise ConversionError(str(exc)) from exc
-    face, data = manifest.input, manifest.provenance.training.get("data_sha256")
+    face, training = manifest.input, manifest.provenance.training
+    data = training.get("data_sha256")
     return Subject(
         kind=f"bundle {loaded.ident}",
         form=manifest.frame.inputs[0].dtype,
@@ -200,6 +205,7 @@ def _open_bundle(model: str, given: Given) -> Subject:
         },
         answer=lambda pixels: frame_logits(networks, pixels),
         networks=(networks, manifest),
+        policy="consensus" if training.get("frame_policy") == "consensus" else "labels",
         trained_on=data if isinstance(data, str) else None,
     )
 

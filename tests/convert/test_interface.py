@@ -9,13 +9,21 @@ import pytest
 from convert import interface
 from convert.errors import RunError
 from convert.interface import Interface
-from convert.run import write_record
+from convert.run import TrainingRecord, write_record
 from edge.bundle import CropSpec
 
 
 def test_a_folder_that_says_nothing_has_networks_as_we_train_them(tmp_path: Path) -> None:
     taken = interface.read(tmp_path)
     assert (taken.size, taken.mean, taken.std, len(taken.labels)) == (48, 128, 128, 7)
+
+
+def test_the_policy_is_that_of_the_training(tmp_path: Path) -> None:
+    record = TrainingRecord(
+        settings={"policy": "consensus"}, data_sha256="0" * 64, tiles={}, toolchain={}, machine=""
+    )
+    write_record(tmp_path / "frame.json", record)
+    assert interface.read(tmp_path) == Interface(policy="consensus")
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

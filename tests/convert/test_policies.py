@@ -10,6 +10,7 @@ import pytest
 from convert import data, policies
 from convert.data import LABELS
 from convert.errors import DataError
+from edge.errors import UsageError
 
 COLUMNS = [*(policies.VOTES[label] for label in LABELS), *policies.OTHERS]
 
@@ -126,3 +127,19 @@ def test_faces_that_nobody_voted_on_are_not_learned_from(data_folder: Path, tmp_
     with pytest.raises(DataError, match="no face whose votes agree"):
         policies.load(tmp_path, "consensus", 1.0)
     assert np.isfinite(policies.load(tmp_path, "labels", 0.5).targets).all()
+
+
+def test_faces_come_with_the_labels_that_a_policy_holds_to_be_right(voted: Path) -> None:
+    plain, agreed = policies.faces(voted, "labels"), policies.faces(voted, "consensus")
+    assert (plain.policy, agreed.policy) == ("labels", "consensus")
+    # Of val, those of which most votes name one label: happy or neutral.
+    assert len(agreed.val) < len(plain.val)
+    assert set(agreed.val.labels.tolist()) == {LABELS.index("happy"), LABELS.index("neutral")}
+
+
+def test_votes_are_for_their_own_labels_alone(voted: Path) -> None:
+    with pytest.raises(UsageError, match="measure it on labels"):
+        policies.faces(voted, "consensus", ("a", "b"))
+    with pytest.raises(UsageError, match="measure it on labels"):
+        policies.faces(voted, "consensus", size=64)
+    assert policies.faces(voted, "labels", size=64).val.pixels.shape[1:] == (64, 64)
