@@ -33,7 +33,9 @@ def convert(session: nox.Session) -> None:
         message = "TensorFlow 2.19 needs Python 3.10 to 3.12; run nox with one of them"
         session.error(message) if CI else session.skip(message)
     session.install(".[convert,test]")
-    session.run("pytest", "tests/convert", *(f"--ignore={file}" for file in SOURCES))
+    # What takes minutes waits for CI, unless `nox -s convert -- -m slow` asks for it.
+    chosen = session.posargs or ([] if CI else ["-m", "not slow"])
+    session.run("pytest", "tests/convert", *(f"--ignore={file}" for file in SOURCES), *chosen)
 
 
 @nox.session

@@ -26,6 +26,7 @@ from edge.runtime import Model, dequantise
 from edge.runtime import quantise as to_stored
 
 pytestmark = [
+    pytest.mark.slow,
     # The converter calls a network with a list of the inputs that it names.
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
     # It uses an interpreter that is to give way to ai-edge-litert's.

@@ -30,6 +30,7 @@ from convert.head import HeadSettings
 from edge.bundle import load_stream
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
     pytest.mark.filterwarnings(r"ignore:\s+Warning. tf.lite.Interpreter is deprecated:UserWarning"),
 ]
@@ -435,7 +436,9 @@ def test_a_bundle_on_a_full_disk_stays_the_one_it_was(
 def test_ctrl_c_is_one_line_and_leaves_no_half(model: Path, faces: Path, tmp_path: Path) -> None:
     run, errors = tmp_path / "run", tmp_path / "errors"
     with errors.open("wb") as said:
-        command = [sys.executable, "-m", "convert", "quantise", str(model), *PIXELS]
+        # Whoever starts the tests in the background has Ctrl-C ignored, by them and what they start.
+        python = ["env", "--default-signal=INT", sys.executable]
+        command = [*python, "-m", "convert", "quantise", str(model), *PIXELS]
         started = subprocess.Popen(
             [*command, "--data", str(faces), "--run", str(run)], cwd=ROOT, stderr=said,
             stdout=subprocess.DEVNULL, start_new_session=True,

@@ -28,6 +28,7 @@ from convert.data import normalise
 from convert.head import HeadSettings
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
     pytest.mark.filterwarnings(r"ignore:\s+Warning. tf.lite.Interpreter is deprecated:UserWarning"),
 ]
