@@ -24,6 +24,11 @@ from edge.networks import StreamNetworks
 from edge.runtime import Model, dequantise, pixel_reader
 
 NOISE_SAMPLES = 64
+_ADVICE = {
+    "frame": "calibrate with more typical pictures (--calibration), leave outliers out "
+    "(--percentile 99.99), fine-tune (--finetune 3)",
+    "head": "give it 16 bits (--head int16x8), or more typical faces (--data)",
+}
 STREAMS = 25
 
 
@@ -147,9 +152,8 @@ def refuse(record: ParityRecord) -> None:
     raise ParityError(
         f"the quantised answers are not those of the float network ({names} failed), and nothing "
         f"was kept; most noise is added by {stem}.tflite, operator {worst.operator} "
-        f"({worst.tensor}), {worst.fall_db:g} dB: calibrate with more typical pictures "
-        "(--calibration), leave outliers out (--percentile 99.99), fine-tune (--finetune 3), or, "
-        "knowing what you do, lower one bar (--allow NAME=VALUE)",
+        f"({worst.tensor}), {worst.fall_db:g} dB: {_ADVICE[stem]}, or, knowing what you do, lower "
+        "one bar (--allow NAME=VALUE)",
         record,
     )
 

@@ -436,7 +436,7 @@ def test_a_bundle_on_a_full_disk_stays_the_one_it_was(
 def test_ctrl_c_is_one_line_and_leaves_no_half(model: Path, faces: Path, tmp_path: Path) -> None:
     run, errors = tmp_path / "run", tmp_path / "errors"
     with errors.open("wb") as said:
-        # Whoever starts the tests in the background has Ctrl-C ignored, by them and what they start.
+        # Tests that run in the background have Ctrl-C ignored, and so has what they start.
         python = ["env", "--default-signal=INT", sys.executable]
         command = [*python, "-m", "convert", "quantise", str(model), *PIXELS]
         started = subprocess.Popen(
