@@ -64,10 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        return arguments.command(arguments)
+        code = arguments.command(arguments)
+        # Here, where a reader who has left can still be met, rather than at the very end.
+        sys.stdout.flush()
     except MienError as exc:
         sys.stderr.write(f"mien-convert: {exc}\n")
         return exc.exit_code
+    except BrokenPipeError:
+        # Whoever reads has read enough, as `head` does. What is left must not be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         sys.stderr.write("mien-convert: stopped; no file was left half-written\n")
         return EXIT_FAILURE
@@ -80,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"mien-convert: the package {package} is missing; pip install 'mien[{extras}]'\n"
         )
         return EXIT_FAILURE
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -147,7 +147,7 @@ class Tracker(_Settings, frozen=True):
 class Emotion(_Settings, frozen=True):
     """Which expression bundle runs."""
 
-    bundle: str = "mien-baseline"
+    bundle: str = "mien-consensus"
 
 
 class Events(_Settings, frozen=True):

@@ -44,7 +44,12 @@ def test_every_shipped_bundle_loads_and_says_where_it_is_from(name: str) -> None
 
 
 def test_the_house_ships_two_detectors_and_an_expression_bundle() -> None:
-    assert bundle.shipped() == ["blazeface-full", "blazeface-short", "mien-baseline"]
+    assert bundle.shipped() == [
+        "blazeface-full",
+        "blazeface-short",
+        "mien-baseline",
+        "mien-consensus",
+    ]
 
 
 def test_a_bundle_is_named_by_its_folder_too(copy: Callable[[str], Path]) -> None:

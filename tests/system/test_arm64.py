@@ -108,7 +108,9 @@ def test_the_wheels_import_and_the_machine_is_arm64(board: Path) -> None:
 
 
 def test_the_goldens_pass(board: Path) -> None:
-    assert "mien-baseline" in on(board, "-c", GOLDENS)
+    passed = on(board, "-c", GOLDENS)
+    assert "mien-baseline" in passed
+    assert "mien-consensus" in passed
 
 
 def test_the_sample_tells_the_same_story_as_here(board: Path) -> None:
