@@ -76,3 +76,19 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
         file.write_bytes((made / converter.QUANTISED).read_bytes())
         floating = (made / converter.FLOATING).read_bytes()
     return parity.Converted(network, floating, file, tflite.read(file).signature)
+
+
+@pytest.fixture(scope="session")
+def portrait() -> np.ndarray:
+    """The astronaut's face as a tile, framed by the device's own detector and crop."""
+    from convert import framing  # noqa: PLC0415  # after the environment above is set
+    from edge.crop import crop  # noqa: PLC0415  # likewise
+    from edge.imaging import read_luma  # noqa: PLC0415  # likewise
+
+    picture = read_luma(Path(__file__).parents[1] / "data" / "astronaut.webp")
+    assert picture is not None
+    # Near enough for the detector to place the eyes well.
+    picture = picture[:256, 96:352]
+    face = framing.find(picture, framing.short_range_detector())
+    assert face is not None
+    return crop(picture, face.keypoints, framing.CROP, 48)

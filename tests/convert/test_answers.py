@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from drawn import draw_tiles
 
-from convert import answers, framing
+from convert import answers
 from convert.data import Tiles
 from convert.errors import DataError
 from edge import bundle
 from edge.bundle import StreamManifest
-from edge.crop import crop
-from edge.imaging import read_luma
 from edge.networks import StreamNetworks
 
-ASTRONAUT = Path(__file__).parents[1] / "data" / "astronaut.webp"
 HAPPY = 3
 
 
@@ -25,17 +20,6 @@ HAPPY = 3
 def baseline() -> tuple[StreamNetworks, StreamManifest]:
     loaded, manifest = bundle.load_stream("mien-baseline")
     return StreamNetworks(loaded, manifest), manifest
-
-
-@pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    """The astronaut's face as a tile, framed by the device's own detector and crop."""
-    picture = read_luma(ASTRONAUT)
-    assert picture is not None
-    picture = picture[:256, 96:352]
-    face = framing.find(picture, framing.short_range_detector())
-    assert face is not None
-    return crop(picture, face.keypoints, framing.CROP, 48)
 
 
 def test_each_tile_gets_its_own_logits(baseline: tuple[StreamNetworks, StreamManifest]) -> None:

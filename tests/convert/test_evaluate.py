@@ -15,22 +15,7 @@ from convert import evaluate, framing
 from convert.data import Tiles
 from convert.errors import DataError, RunError
 from convert.run import Evaluation, read_record
-from edge.crop import crop
-from edge.imaging import read_luma, warp_square
-
-ASTRONAUT = Path(__file__).parents[1] / "data" / "astronaut.webp"
-
-
-@pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    """The astronaut's face as a tile, framed by the device's own detector and crop."""
-    picture = read_luma(ASTRONAUT)
-    assert picture is not None
-    # Near enough for the detector to place the eyes well.
-    picture = picture[:256, 96:352]
-    face = framing.find(picture, framing.short_range_detector())
-    assert face is not None
-    return crop(picture, face.keypoints, framing.CROP, 48)
+from edge.imaging import warp_square
 
 
 def test_every_tile_of_val_is_measured_in_float_and_int8(finished: Path) -> None:
