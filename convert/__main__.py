@@ -10,7 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from convert import evaluate_command, robustness_command, train_command
+from convert import (
+    evaluate_command,
+    filters_command,
+    robustness_command,
+    streams_command,
+    train_command,
+)
 from convert.quiet import load_tensorflow
 from edge.errors import EXIT_FAILURE, MienError, UsageError
 
@@ -112,6 +118,10 @@ def _add_networks(add: AddCommand) -> None:
     _add_training(head, epochs=30)
     head.set_defaults(command=_train_head)
 
+    composed = add("streams", help="compose streams of faces from stills, with their truth")
+    _add_data(composed)
+    streams_command.add_options(composed)
+
     _add_quantise(add("quantise", help="turn networks into integer TFLite files, or say why not"))
 
 
@@ -174,6 +184,10 @@ def _add_results(add: AddCommand) -> None:
     robustness = add("robustness", help="compare models on faces that are blurred, dark, covered…")
     _add_data(robustness)
     robustness_command.add_options(robustness)
+
+    filters = add("filters", help="compare the head with smoothing that needs no network")
+    _add_data(filters)
+    filters_command.add_options(filters)
 
     check = add("check", help="say which boards a model can run on, and why not")
     check.add_argument(

@@ -14,7 +14,7 @@ from convert.data import Tiles
 from convert.errors import DataError
 from convert.framing import enlarged, find, short_range_detector
 from convert.run import StreamReport, ThroughCrop
-from convert.streams import StreamSettings
+from convert.streams import SCORING
 from edge.bundle import StreamManifest
 from edge.crop import crop
 from edge.datatypes import Float32Array, UInt8Array
@@ -39,27 +39,30 @@ def on_streams(
 ) -> StreamReport:
     """Measure frame model and head on composed streams.
 
-    There are `STREAMS` of them unless `count` says otherwise, and they are others than those that
-    chose the head's best epoch and temperature, composed of the same stills.
+    There are `STREAMS` of them unless `count` says otherwise, of settings that no head learns
+    from (`streams.SCORING`): others than those that chose the head's best epoch and temperature,
+    composed of the same stills.
     """
     count = count or STREAMS
-    head, frame, seen = [], [], []
+    head, frame, targets, stretch = [], [], [], []
     for index in tqdm(range(count), "streams", file=sys.stderr, delay=2):
         random = np.random.default_rng([2, index])
-        stream = streams.compose(tiles, StreamSettings(), random, len(manifest.labels))
+        stream = streams.compose(tiles, SCORING, random, len(manifest.labels))
+        when = streams.ticks(stream, SCORING.steps)
         state = networks.initial_state()
-        for tile in stream.pixels:
+        for tile in stream.pixels[when.seen]:
             embedding = networks.embed(tile)
             logits, state = networks.step(embedding, state)
             head.append(logits)
             frame.append(embedding.logits)
-        seen.append(stream)
+        targets.append(stream.targets[when.shown])
+        stretch.append(stream.stretch[when.shown])
     shape = (count, -1, len(manifest.labels))
     embedded = Embedded(
         embeddings=np.empty((count, 0, 0), np.float32),
         frame_logits=np.reshape(frame, shape),
-        targets=np.stack([stream.targets for stream in seen]),
-        stretch=np.stack([stream.stretch for stream in seen]),
+        targets=np.stack(targets),
+        stretch=np.stack(stretch),
     )
     return compare(embedded, np.reshape(head, shape), manifest.calibration.temperature)
 

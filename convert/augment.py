@@ -150,21 +150,51 @@ def noisy(values: Float32Array, random: np.random.Generator) -> Float32Array:
 def compressed(values: Float32Array, random: np.random.Generator) -> Float32Array:
     """Quantise as a JPEG of quality 10 to 60 does.
 
-    ITU-T T.81, 1992: the transform of annex A.3.3, the table for luma of annex K.1, scaled as the
-    library of the Independent JPEG Group scales it. A tile's last rows and columns that fill no
-    block of 8 are left as they are.
+    A tile's last rows and columns that fill no block of 8 are left as they are.
     """
-    quality = _each(values, random, 10, 60)
-    scale = np.where(quality < 50, 50 / quality, 2 - quality / 50)  # noqa: PLR2004  # percent
-    steps = np.maximum(1, _LUMA * scale).astype(np.float32)[:, None, None]
-    count, blocks = len(values), values.shape[1] // 8
-    whole = values[:, : blocks * 8, : blocks * 8] - 128
-    tiled = whole.reshape(count, blocks, 8, blocks, 8).swapaxes(2, 3)
-    stored = np.rint(_COSINES @ tiled @ _COSINES.T / steps) * steps
-    back = (_COSINES.T @ stored @ _COSINES).swapaxes(2, 3).reshape(whole.shape)
+    steps = jpeg_steps(_each(values, random, 10, 60))[:, None, None]
     out = np.array(values, dtype=np.float32)
-    out[:, : blocks * 8, : blocks * 8] = np.clip(back + 128, 0, 255)
+    fit = values.shape[1] // 8 * 8
+    whole = through_cosines(values[:, :fit, :fit] - 128, steps)
+    out[:, :fit, :fit] = np.clip(whole + 128, 0, 255)
     return out
+
+
+def jpeg_steps(quality: float | Float32Array) -> Float32Array:
+    """Return the steps to which a JPEG of quality 1 to 100 rounds a block, [..., 8, 8].
+
+    ITU-T T.81, 1992, the table for luma of annex K.1, scaled as the library of the Independent JPEG
+    Group scales it. Of several qualities, [n, 1, 1], there are steps for each.
+    """
+    scale = np.where(quality < 50, 50 / quality, 2 - quality / 50)  # noqa: PLR2004  # percent
+    return np.maximum(1, _LUMA * scale).astype(np.float32)
+
+
+def through_cosines(values: Float32Array, steps: Float32Array, dead: float = 0.0) -> Float32Array:
+    """Transform blocks of 8, round frequencies to whole numbers of their steps, transform back.
+
+    ITU-T T.81, 1992, annex A.3.3.
+
+    Parameters
+    ----------
+    values
+        float32 [n, height, width] about zero; both sides are multiples of 8.
+    steps
+        Broadcast to [n, height / 8, width / 8, 8, 8].
+    dead
+        Steps, below a half, by which each frequency is brought nearer to zero before it is rounded.
+
+    Returns
+    -------
+    float32 array, [n, height, width]
+        Not clipped.
+    """
+    count, height, width = values.shape
+    tiled = values.reshape(count, height // 8, 8, width // 8, 8).swapaxes(2, 3)
+    found = _COSINES @ tiled @ _COSINES.T / steps
+    stored = np.rint(found - np.copysign(np.float32(dead), found)) * steps
+    back = (_COSINES.T @ stored @ _COSINES).swapaxes(2, 3)
+    return np.asarray(back.reshape(values.shape), dtype=np.float32)
 
 
 def covered(values: Float32Array, random: np.random.Generator) -> Float32Array:

@@ -101,10 +101,10 @@ writes nothing where a gate fails.{lowered}
 
 ## Accuracy on streams
 
-Measured on **composed** streams, not on video: stills of `val`, moved, relit, made noisy and
-faded into one another; faces change person as they change expression. Only steps on which one
-still is shown alone count, those right after a change included (`mien-convert evaluate`; the
-files in this folder).
+Measured on **composed** streams, not on video: stills of `val`, moved, warped a little, relit,
+covered, missed, made noisy and faded into one another, in other measure than the head learned from;
+faces change person as they change expression. Only steps on which one still is shown alone count,
+those right after a change included (`mien-convert evaluate`; the files in this folder).
 
 {streams}
 

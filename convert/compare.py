@@ -18,7 +18,7 @@ THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """Streams as a frame model sees them.
+    """Streams as a frame model sees them at each step of the head; see `streams.Ticks`.
 
     Attributes
     ----------

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -19,7 +21,7 @@ from convert.compare import Embedded, compare
 from convert.data import Data, Tiles, normalise
 from convert.interface import Interface
 from convert.run import Figures, StreamReport, TrainingRecord, sha256_of, write_record
-from convert.streams import Stream, StreamSettings
+from convert.streams import LEARNING, StreamSettings
 from convert.train import begin, load_network, loop, resumed, seeded
 from edge.datatypes import Float32Array
 
@@ -49,7 +51,7 @@ def train_head(
     run: Path,
     faces: Data,
     settings: HeadSettings,
-    composition: StreamSettings = StreamSettings(),  # noqa: B008  # frozen
+    composition: StreamSettings = LEARNING,
 ) -> tuple[TrainingRecord, StreamReport]:
     """Train the head for the frame model in a run folder, then fit its temperature.
 
@@ -62,9 +64,7 @@ def train_head(
     """
     frame = load_network(run / "frame.keras")
     taken = interface.read(run)
-    chosen = dataclasses.asdict(settings) | {
-        f"stream_{name}": value for name, value in dataclasses.asdict(composition).items()
-    }
+    chosen = dataclasses.asdict(settings) | flat("stream", dataclasses.asdict(composition))
     fresh = begin(chosen | {"frame_sha256": sha256_of(run / "frame.keras")}, faces)
     # Composing takes minutes; a folder of another run is refused before.
     resumed(run / "head.json", fresh)
@@ -119,23 +119,35 @@ def embed(
     settings: StreamSettings,
     seed: list[int],
 ) -> Embedded:
-    """Compose `count` streams and run the frame model over them.
+    """Compose `count` streams and run the frame model over what the head is given of them.
 
-    Stream `i` depends on the seed and `i` alone.
+    Stream `i` depends on the seed and `i` alone. Where the detector missed the face, the head steps
+    on the embedding that was newest then, as on the device.
     """
-    rows: list[tuple[Float32Array, Float32Array, Stream]] = []
+    rows: list[tuple[npt.NDArray[Any], ...]] = []
     for index in tqdm(range(count), "compose", file=sys.stderr):
         random = np.random.default_rng([*seed, index])
         stream = streams.compose(tiles, settings, random, len(taken.labels))
-        real = normalise(stream.pixels, taken.mean, taken.std)
+        when = streams.ticks(stream, settings.steps)
+        real = normalise(stream.pixels[when.seen], taken.mean, taken.std)
         embedding, logits = frame.predict_on_batch(real)
-        rows.append((embedding, logits, stream))
-    return Embedded(
-        np.stack([embedding for embedding, _, _ in rows]),
-        np.stack([logits for _, logits, _ in rows]),
-        np.stack([stream.targets for _, _, stream in rows]),
-        np.stack([stream.stretch for _, _, stream in rows]),
-    )
+        rows.append((embedding, logits, stream.targets[when.shown], stream.stretch[when.shown]))
+    return Embedded(*(np.stack(each) for each in zip(*rows, strict=True)))
+
+
+def flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of settings as one record.
+
+    Examples
+    --------
+    >>> flat("stream", {"seconds": 8.0, "motion": {"calm": 0.7}})
+    {'stream_seconds': 8.0, 'stream_motion_calm': 0.7}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}_{name}"
+        found |= flat(key, value) if isinstance(value, Mapping) else {key: value}
+    return found
 
 
 def measure(run: Path, faces: Data) -> StreamReport:
@@ -151,7 +163,7 @@ def measure(run: Path, faces: Data) -> StreamReport:
     frame, head = (load_network(run / f"{stem}.keras") for stem in ("frame", "head"))
     taken = interface.read(run)
     seen = embed(
-        frame, taken, faces.val, MEASURED_STREAMS, settings=StreamSettings(), seed=[1, 1]
+        frame, taken, faces.val, MEASURED_STREAMS, settings=LEARNING, seed=[1, 1]
     )  # fmt: skip
     report = compare(seen, free_run(head, seen.embeddings)[0])
     write_record(run / "streams.json", report)

@@ -161,8 +161,8 @@ def _streams(streams: StreamReport) -> str:
         for low, answered, right in streams.coverage
     ]
     return (
-        f"<p>{streams.streams} streams of {streams.steps} steps each, composed of the same stills; "
-        "only steps on which one still is shown alone are counted.</p>"
+        f"<p>{streams.streams} streams of {streams.steps} steps each, composed of the same "
+        "stills, not filmed; only steps on which one still is shown alone are counted.</p>"
         + _table(["", "frame model alone", "with the head"], beside)
         + _table(["abstain below", "steps answered", "right"], covered)
         + f"<p class=note>Temperature {streams.temperature:.3f}; expected calibration error "

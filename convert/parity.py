@@ -17,7 +17,7 @@ from convert.draft import assembled
 from convert.gates import Allowed, Gate, ParityError, ParityRecord, gate
 from convert.head import free_run
 from convert.interface import Interface
-from convert.streams import StreamSettings
+from convert.streams import LEARNING
 from edge.bundle import ModelFile, TensorSpec
 from edge.datatypes import Float32Array
 from edge.networks import StreamNetworks
@@ -193,9 +193,7 @@ def walked(frame: Converted, head: Converted, interface: Interface, tiles: Tiles
     beside them a float head on a float frame model, for what both files change together.
     """
     pixels = np.concatenate([
-        streams.compose(
-            tiles, StreamSettings(), np.random.default_rng([3, index]), len(interface.labels)
-        ).pixels
+        streams.looks(tiles, LEARNING, np.random.default_rng([3, index]), len(interface.labels))
         for index in range(STREAMS)
     ])  # fmt: skip
     bundle, manifest = assembled(frame.file.parent, interface, frame.signature, head.signature)

@@ -22,7 +22,7 @@ from convert.gates import Allowed, ParityRecord
 from convert.interface import Interface
 from convert.parity import Converted
 from convert.run import Quantised, record_bytes, sha256_of, write_together, write_whole
-from convert.streams import StreamSettings
+from convert.streams import LEARNING
 from convert.train import load_network
 from edge.bundle import ModelFile
 from edge.datatypes import Float32Array, UInt8Array
@@ -237,9 +237,7 @@ def pinned(tiles: UInt8Array, taken: Interface) -> Float32Array:
 def embeddings(frame: keras.Model, faces: Data, taken: Interface) -> Float32Array:
     """Return what a float frame model says of composed streams of `train`, [n, width]."""
     shown = [
-        streams.compose(
-            faces.train, StreamSettings(), np.random.default_rng([0, index]), len(taken.labels)
-        ).pixels
+        streams.looks(faces.train, LEARNING, np.random.default_rng([0, index]), len(taken.labels))
         for index in range(CALIBRATION_STREAMS)
     ]
     pixels = normalise(np.concatenate(shown), taken.mean, taken.std)

@@ -195,8 +195,8 @@ _CUT_OUT = (
     "first, and what they cost is not in these figures."
 )
 _COMPOSED = (
-    "The streams were composed of still pictures: who is in them changes with the expression, and "
-    "no muscle moves. How a live face does is not measured."
+    "The streams were composed of still pictures, not filmed: who is in them changes with the "
+    "expression, by a fade that no muscle makes. How a live face does is not measured."
 )
 
 

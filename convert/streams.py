@@ -1,9 +1,13 @@
 """Composed streams: what the temporal head learns from, since there is no labelled video.
 
-A stream is one still after another, each of another label than the one before. A still is
-moved, relit and made noisy as a face before a camera is, and fades over into the next. Every
-figure measured on such streams must say that it comes from composed ones: the faces in them
-change person as they change expression, and no muscle moves.
+A stream is a face before a webcam: one still after another, each of another label than the one
+before, between which the picture fades. The face moves, its features stir and it blinks
+(`convert.motion`, `convert.warps`); the light drifts, hands pass, the camera smears, adds grain and
+compresses (`convert.webcam`); the detector errs and misses, and frames are lost. All of that runs
+through a change of still, which is chosen to look like the one before (`convert.stills`).
+
+Every figure measured on such streams must say that it comes from composed ones: the faces in them
+change person as they change expression, and no muscle makes the change.
 """
 
 from __future__ import annotations
@@ -13,20 +17,51 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from convert.data import LABELS, Tiles, relight, similarity
+from convert import motion, stills, warps, webcam
+from convert.data import LABELS, Tiles
+from convert.drift import spans
+from convert.motion import Motion
+from convert.warps import Features
+from convert.webcam import Webcam
 from edge.datatypes import Float32Array, UInt8Array
-from edge.imaging import warp_square
 
 STEP_HZ = 10.0
 """How often the head steps; the device steps at the same pace whatever its frame rate."""
 
+SLOWEST, FASTEST = 5.0, 30.0
+"""Frames a second for which streams are made: what small computers manage, and webcams give."""
+
+_ROUNDING = 1e-6
+"""Seconds by which a frame may miss a tick that it was meant to meet, as on the device."""
+
+_HIDDEN = 0.15
+"""Share of a tile from which on something before the face confuses the detector."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """How streams are composed. Times are in seconds, motion as in `data.Augmentation`.
+    """How streams are composed. Times are in seconds.
 
-    `noise` is the largest standard deviation of the sensor's noise, in pixel values.
-    `calm` is how long motion takes to forget where it was.
+    Attributes
+    ----------
+    seconds : float
+        How long a stream lasts.
+    shortest_hold, longest_hold : float
+        How long a still is shown alone.
+    shortest_fade, longest_fade : float
+        How long it takes to change into the next; a face takes about as long.
+    candidates : int
+        Of so many stills of the next label, the one most like the still before follows.
+    misses : float
+        How often the detector loses the face, a minute.
+    longest_miss : float
+        How long at most; one frame at least.
+    missed_covers : float
+        How probably it misses a frame in which something covers the face.
+    dropped : float
+        Largest share of frames that are lost.
+    motion, features, webcam
+        What moves and spoils the face.
     """
 
     seconds: float = 8.0
@@ -34,13 +69,14 @@ class StreamSettings:
     longest_hold: float = 5.0
     shortest_fade: float = 0.3
     longest_fade: float = 0.8
-    calm: float = 0.7
-    shift: float = 0.025
-    scale: float = 0.04
-    rotation: float = 4.0
-    contrast: float = 0.12
-    brightness: float = 0.05
-    noise: float = 6.0
+    candidates: int = 32
+    misses: float = 6.0
+    longest_miss: float = 0.4
+    missed_covers: float = 0.4
+    dropped: float = 0.05
+    motion: Motion = Motion()  # noqa: RUF009  # frozen
+    features: Features = Features()  # noqa: RUF009  # frozen
+    webcam: Webcam = Webcam()  # noqa: RUF009  # frozen
 
     @property
     def steps(self) -> int:
@@ -48,98 +84,191 @@ class StreamSettings:
         return round(self.seconds * STEP_HZ)
 
 
+LEARNING = StreamSettings()
+"""What the head learns from, and what chooses its epoch and temperature."""
+
+SCORING = StreamSettings(
+    shortest_hold=1.2,
+    longest_hold=4.0,
+    shortest_fade=0.2,
+    longest_fade=1.0,
+    candidates=48,
+    misses=9.0,
+    longest_miss=0.6,
+    missed_covers=0.6,
+    dropped=0.08,
+    motion=Motion(
+        calm=0.5, travel=0.2, shift=0.03, scale=0.04, rotation=5.0, squeeze=0.04,
+        jitter=0.010, jitter_scale=0.015, jitter_rotation=1.2, slips=0.03, slip=3.0,
+    ),
+    features=Features(
+        reach=0.014, calm=0.4, blinks=20.0, shortest_blink=0.12, longest_blink=0.40
+    ),
+    webcam=Webcam(
+        calm=1.0, contrast=0.14, brightness=0.06, slope=0.25, exposure=0.06, noise=8.0,
+        covers=5.0, longest_cover=0.45, coded=0.75, lowest_quality=25.0, highest_quality=80.0,
+        key_frames=1.0,
+    ),
+)  # fmt: skip
+"""What a head is measured on: other ranges than it ever learned from, most of them harder."""
+
+SETTINGS = {"learning": LEARNING, "scoring": SCORING}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """One composed stream.
+    """One composed stream, as the frames that reached the device.
 
     Attributes
     ----------
-    pixels : uint8 array, [steps, size, size]
-    targets : float32 array, [steps, labels]
+    times : float64 array, [frames]
+        Seconds from 0, whole numbers of `1 / fps`; frames that were lost are absent.
+    pixels : uint8 array, [frames, size, size]
+    present : bool array, [frames]
+        False where the detector missed the face: there is a picture, but nobody may look. The face
+        is found in the first frame.
+    targets : float32 array, [frames, labels]
         How much of each label is in the picture; sums to 1.
-    stretch : int64 array, [steps]
+    stretch : int64 array, [frames]
         Number of the still that is shown alone, or -1 while one fades into the next.
+    fps : float
+        Frames a second.
     """
 
+    times: npt.NDArray[np.float64]
     pixels: UInt8Array
+    present: npt.NDArray[np.bool_]
     targets: Float32Array
     stretch: npt.NDArray[np.int64]
+    fps: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticks:
+    """Which frames of a stream belong to each step of the head, int64 [steps] each.
+
+    `seen` is the frame whose embedding the head is given; `shown` the newest one there is when it
+    steps, in which the face may have been missed, and which says what is true.
+    """
+
+    seen: npt.NDArray[np.int64]
+    shown: npt.NDArray[np.int64]
 
 
 def compose(
-    tiles: Tiles, settings: StreamSettings, random: np.random.Generator, labels: int = len(LABELS)
+    tiles: Tiles,
+    settings: StreamSettings,
+    random: np.random.Generator,
+    labels: int = len(LABELS),
+    *,
+    fps: float = STEP_HZ,
 ) -> Stream:
-    """Compose one stream from tiles of `labels` labels; the same generator state gives the same."""
-    steps = settings.steps
-    weight, first = _schedule(settings, random)
-    stills = _stills(tiles, int(first.max()) + 2, random)
-    motion = [
-        wander(steps, settings.calm, random) * reach
-        for reach in (
-            settings.shift,
-            settings.shift,
-            settings.scale,
-            np.radians(settings.rotation),
-            settings.contrast,
-            255 * settings.brightness,
-        )
-    ]
-    noise = random.uniform(0, settings.noise)
-    pixels = np.empty((steps, *tiles.pixels.shape[1:]), np.uint8)
-    for step, (x, y, scale, angle, gain, lift) in enumerate(zip(*motion, strict=True)):
-        shown, coming = tiles.pixels[stills[first[step] : first[step] + 2]].astype(np.float32)
-        mixed = np.rint(shown + weight[step] * (coming - shown)).astype(np.uint8)
-        side = mixed.shape[0]
-        moved = warp_square(mixed, similarity(x, y, 1 + scale, angle, side), side)
-        grain = random.normal(0, noise, mixed.shape)
-        lit = relight(moved, 1 + gain, lift) + grain
-        pixels[step] = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
-    one_hot = np.eye(labels, dtype=np.float32)[tiles.labels[stills]]
-    share = weight[:, None]
-    targets = (1 - share) * one_hot[first] + share * one_hot[first + 1]
-    return Stream(pixels, targets, np.where(weight > 0, -1, first))
+    """Compose one stream from tiles of `labels` labels.
 
-
-def wander(steps: int, calm: float, random: np.random.Generator) -> Float32Array:
-    """Return a smooth random path, float32 [steps], of mean 0 and standard deviation about 1.
-
-    An Ornstein-Uhlenbeck process that forgets over `calm` seconds, smoothed over three steps.
+    The same generator state gives the same. At another frame rate it gives the same stills, which
+    change at the same times, and other motion.
     """
-    keep = np.exp(-1 / (calm * STEP_HZ))
-    kicks = random.normal(0, np.sqrt(1 - keep**2), steps + 2)
-    path = np.empty(steps + 2)
-    path[0] = random.normal()
-    for step in range(1, steps + 2):
-        path[step] = keep * path[step - 1] + kicks[step]
-    return np.convolve(path, np.full(3, 1 / 3), mode="valid").astype(np.float32)
+    fades = _fades(settings, random)
+    follow = stills.chosen(tiles, len(fades) + 1, settings.candidates, random)
+    times = np.arange(max(1, round(settings.seconds * fps))) / fps
+    kept = _kept(len(times), settings.dropped, random)
+    side = tiles.pixels.shape[1]
+    poses = motion.poses(len(times), side, settings.motion, fps, random).of(kept)
+    stir = warps.moved(times, settings.features, fps, random)[kept]
+    light = webcam.light(len(times), settings.webcam, fps, random).of(kept)
+    times = times[kept]
+    first, weight = _mixture(fades, times)
+    mixed = _mixed(stills.in_one_light(tiles.pixels[follow]), first, weight[:, None, None])
+    exposure = random.uniform(0, settings.webcam.exposure)
+    seen = motion.shot(mixed, poses, warps.displacements(stir, side), exposure)
+    seen, hidden = webcam.covered(webcam.lit(seen, light), times, settings.webcam, random)
+    seen = webcam.grained(seen, settings.webcam, random)
+    one_hot = np.eye(labels, dtype=np.float32)[tiles.labels[follow]]
+    return Stream(
+        times=times,
+        pixels=webcam.coded(seen, settings.webcam, fps, random).astype(np.uint8),
+        present=_present(times, hidden, settings, random),
+        targets=_mixed(one_hot, first, weight[:, None]),
+        stretch=np.where(weight == 0, first, np.where(weight == 1, first + 1, -1)),
+        fps=fps,
+    )
 
 
-def _schedule(
-    settings: StreamSettings, random: np.random.Generator
-) -> tuple[Float32Array, npt.NDArray[np.int64]]:
-    """Return, for each step, how much of the next still is mixed in, and which still is shown."""
-    weight = np.zeros(settings.steps, np.float32)
-    first = np.zeros(settings.steps, np.int64)
-    start, number = 0, 0
-    while start < settings.steps:
-        hold = random.uniform(settings.shortest_hold, settings.longest_hold)
-        fade = random.uniform(settings.shortest_fade, settings.longest_fade)
-        held, faded = round(hold * STEP_HZ), round(fade * STEP_HZ)
-        end = start + held + faded
-        first[start:end] = number
-        ramp = (np.arange(1, faded + 1) / (faded + 1)).astype(np.float32)
-        room = weight[start + held : end]
-        room[:] = ramp[: len(room)]
-        start, number = end, number + 1
-    return weight, first
+def ticks(stream: Stream, steps: int, step_hz: float = STEP_HZ) -> Ticks:
+    """Return what the head looks at in each of so many steps, as `edge.emotion` has it.
+
+    A tick is due at the first frame with a face at or after its time, and sees that frame; where
+    several are due at once, all but the last see the frame before. Gaps long enough for the device
+    to forget the face are hardly ever composed, and not accounted for.
+    """
+    present = np.flatnonzero(stream.present)
+    reached = np.floor((stream.times[present] + _ROUNDING) * step_hz).astype(np.int64)
+    step = np.arange(steps)
+    place = np.searchsorted(reached, step)
+    late = place == len(present)
+    place = np.minimum(place, len(present) - 1)
+    early = ~late & (reached[place] > step)
+    seen = present[place - early]
+    newest = np.searchsorted(stream.times, step / step_hz + _ROUNDING, side="right") - 1
+    return Ticks(seen, np.maximum(seen, newest))
 
 
-def _stills(tiles: Tiles, count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw tiles, by index, so that no label follows itself (where there are two labels)."""
-    chosen = [int(random.integers(len(tiles)))]
-    several = bool((tiles.labels != tiles.labels[0]).any())
-    while len(chosen) < count:
-        index = int(random.integers(len(tiles)))
-        if not several or tiles.labels[index] != tiles.labels[chosen[-1]]:
-            chosen.append(index)
-    return np.array(chosen)
+def looks(
+    tiles: Tiles, settings: StreamSettings, random: np.random.Generator, labels: int
+) -> UInt8Array:
+    """Compose one stream; return what the head's steps look at, uint8 [steps, size, size]."""
+    stream = compose(tiles, settings, random, labels)
+    return stream.pixels[ticks(stream, settings.steps).seen]
+
+
+def _fades(settings: StreamSettings, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return when each still begins to fade and when it is gone, in seconds, [stills, 2].
+
+    The last of them is gone when the stream has ended, and not before.
+    """
+    fades, now = list[tuple[float, float]](), 0.0
+    while now < settings.seconds:
+        start = now + random.uniform(settings.shortest_hold, settings.longest_hold)
+        now = start + random.uniform(settings.shortest_fade, settings.longest_fade)
+        fades.append((start, now))
+    return np.array(fades)
+
+
+def _mixture(
+    fades: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], Float32Array]:
+    """Return which still is shown at each time, and how much of the next is mixed in.
+
+    The share rises along half a cosine, as movements begin and end, in steps of a ten-thousandth.
+    """
+    first = np.searchsorted(fades[:, 1], times, side="right")
+    start, end = fades[first].T
+    share = np.clip((times - start) / (end - start), 0, 1)
+    return first, (0.5 - 0.5 * np.cos(np.pi * share)).round(4).astype(np.float32)
+
+
+def _mixed(each: Float32Array, first: npt.NDArray[np.int64], weight: Float32Array) -> Float32Array:
+    return np.asarray((1 - weight) * each[first] + weight * each[first + 1], dtype=np.float32)
+
+
+def _kept(frames: int, dropped: float, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return which frames reach the device; the first does."""
+    share = random.uniform(0, dropped)
+    kept = random.random(frames) >= share
+    kept[0] = True
+    return np.flatnonzero(kept)
+
+
+def _present(
+    times: npt.NDArray[np.float64],
+    hidden: Float32Array,
+    settings: StreamSettings,
+    random: np.random.Generator,
+) -> npt.NDArray[np.bool_]:
+    """Return in which frames the detector finds the face: always in the first."""
+    found = (hidden < _HIDDEN) | (random.random(len(times)) >= settings.missed_covers)
+    for miss in spans(settings.seconds, settings.misses, 0, settings.longest_miss, random):
+        begun = int(np.searchsorted(times, miss.start))
+        found[begun : max(begun + 1, int(np.searchsorted(times, miss.end)))] = False
+    found[0] = True
+    return found

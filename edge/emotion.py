@@ -68,6 +68,29 @@ class EmotionModel:
         begun = perf_counter()
         embedding = self._networks.embed(tile)
         framed = perf_counter()
+        logits, memory = self.advance(embedding, memory, time_s)
+        estimate = self.estimate(logits)
+        return Look(estimate, memory, framed - begun, perf_counter() - framed)
+
+    def advance(
+        self, embedding: Embedding, memory: Memory | None, time_s: float
+    ) -> tuple[Float32Array, Memory]:
+        """Take in what the frame model said of a face at `time_s`.
+
+        Parameters
+        ----------
+        embedding
+            From `StreamNetworks.embed`.
+        memory, time_s
+            As `look` takes them.
+
+        Returns
+        -------
+        float32 array, [labels]
+            The head's logits for this frame.
+        Memory
+            To be given to the next call.
+        """
         if memory is None or time_s - memory.seen_s > self._reset_after_s:
             memory = Memory(time_s, 0, self._networks.initial_state(), embedding, time_s)
         due = math.floor((time_s - memory.origin_s + _ROUNDING) / self._step_s) + 1
@@ -77,9 +100,7 @@ class EmotionModel:
         logits, after = self._networks.step(embedding, state)
         if due > memory.ticks:
             state = after
-        memory = Memory(memory.origin_s, due, state, embedding, time_s)
-        estimate = self.estimate(logits)
-        return Look(estimate, memory, framed - begun, perf_counter() - framed)
+        return logits, Memory(memory.origin_s, due, state, embedding, time_s)
 
     def estimate(self, logits: Float32Array) -> Estimate:
         """Turn logits, [labels], into calibrated probabilities and an answer."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from convert.data import LABELS, Tiles, normalise
 from convert.golden import draw_face
-from convert.streams import StreamSettings, compose
+from convert.streams import LEARNING, compose, ticks
 
 Array = npt.NDArray[Any]
 Network = Any
@@ -70,10 +70,16 @@ def taught(
 @functools.lru_cache
 def shown_streams(mean: float, std: float, count: int = 24) -> tuple[Array, Array]:
     """Return streams, [n, STEPS, SIDE, SIDE, 1], and how much of each label is in each step."""
-    tiles, settings = barred(700, seed=6), StreamSettings()
-    streams = [compose(tiles, settings, np.random.default_rng([9, n])) for n in range(count)]
-    pixels = np.concatenate([normalise(each.pixels, mean, std) for each in streams])
-    targets = np.concatenate([each.targets for each in streams])
+    tiles = barred(700, seed=6)
+    streams = [compose(tiles, LEARNING, np.random.default_rng([9, n])) for n in range(count)]
+    steps = [ticks(each, LEARNING.steps) for each in streams]
+    pixels = np.concatenate([
+        normalise(each.pixels[when.seen], mean, std)
+        for each, when in zip(streams, steps, strict=True)
+    ])  # fmt: skip
+    targets = np.concatenate([
+        each.targets[when.shown] for each, when in zip(streams, steps, strict=True)
+    ])  # fmt: skip
     return (
         pixels.reshape(-1, STEPS, SIDE, SIDE, 1),
         targets.reshape(-1, STEPS, len(LABELS)),

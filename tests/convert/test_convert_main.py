@@ -12,7 +12,8 @@ import pytest
 from convert.__main__ import main
 
 COMMANDS = [
-    "train", "train-head", "quantise", "framing", "evaluate", "robustness", "package", "sign"
+    "train", "train-head", "quantise", "framing", "evaluate", "robustness", "filters", "package",
+    "sign",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from convert import data, head, models
 from convert.compare import Embedded
 from convert.errors import RunError
 from convert.head import HeadSettings
-from convert.run import StreamReport, read_record
-from convert.streams import StreamSettings
+from convert.interface import Interface
+from convert.run import StreamReport, TrainingRecord, read_record
+from convert.streams import LEARNING, StreamSettings
 
 
 def test_a_step_is_the_equations_of_the_paper() -> None:
@@ -116,6 +118,21 @@ def test_a_resumed_head_ends_as_one_that_was_never_stopped(
     ]
     with pytest.raises(RunError, match="begun with other settings"):
         head.train_head(runs[1], faces, HeadSettings(epochs=3), short)
+
+
+def test_the_record_tells_every_setting_of_the_streams(finished: Path) -> None:
+    settings = read_record(finished / "head.json", TrainingRecord, made_by="train-head").settings
+    assert settings["stream_seconds"] == LEARNING.seconds
+    assert settings["stream_motion_jitter"] == LEARNING.motion.jitter
+    assert settings["stream_webcam_noise"] == LEARNING.webcam.noise
+
+
+def test_steps_that_miss_the_face_see_what_was_newest(finished: Path, data_folder: Path) -> None:
+    frame, faces = head.load_network(finished / "frame.keras"), data.load(data_folder).val
+    blind = dataclasses.replace(LEARNING, seconds=2.0, misses=10_000.0, longest_miss=9.0)
+    seen = head.embed(frame, Interface(), faces, 2, settings=blind, seed=[1])
+    assert seen.embeddings.shape[:2] == seen.stretch.shape == (2, 20)
+    assert (seen.frame_logits == seen.frame_logits[:, :1]).all()
 
 
 def test_a_head_wants_a_frame_model_first(data_folder: Path, tmp_path: Path) -> None:

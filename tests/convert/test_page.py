@@ -103,7 +103,7 @@ def test_what_was_measured_is_said(measured: Measurement, read: Reader) -> None:
         "it <script>", "a bundle", "a" * 64, "b" * 64, "faces", "<b>sad</b>", "It was odd.",
         "48 x 48", f"{100 * scores.accuracy:.1f} %", f"{scores.mse:.4f}", f"{scores.ece:.3f}",
         f"{scores.macro_f1_interval[0]:.3f} to {scores.macro_f1_interval[1]:.3f}",
-        "98 of 100 faces", "12.3 %", "45.6 %", "What the figures do not say", "no muscle moves",
+        "98 of 100 faces", "12.3 %", "45.6 %", "What the figures do not say", "no muscle makes",
     ):  # fmt: skip
         assert said in read.text
     for name, count in measured.data.counts.items():

@@ -83,6 +83,19 @@ def test_every_frame_gets_an_answer_of_its_own() -> None:
     assert second.frame_s > 0
 
 
+def test_an_embedding_made_elsewhere_is_taken_in_as_a_look_is() -> None:
+    networks = StreamNetworks(BUNDLE, MANIFEST)
+    model = EmotionModel(networks, MANIFEST)
+    tiles = np.random.default_rng(6).integers(0, 256, (9, *[MANIFEST.input.size] * 2), np.uint8)
+    memories: tuple[Memory | None, Memory | None] = (None, None)
+    for index, tile in enumerate(tiles):
+        time_s = index * STEP_S * 0.7
+        look = model.look(tile, memories[0], time_s)
+        logits, memory = model.advance(networks.embed(tile), memories[1], time_s)
+        assert model.estimate(logits) == look.estimate
+        memories = look.memory, memory
+
+
 def test_two_faces_do_not_hear_of_each_other() -> None:
     model = EmotionModel(StreamNetworks(BUNDLE, MANIFEST), MANIFEST)
     size = MANIFEST.input.size

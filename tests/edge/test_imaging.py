@@ -23,6 +23,7 @@ from edge.imaging import (
     orient,
     read_image,
     read_luma,
+    resampled,
     through_jpeg,
     warp_square,
     yuv420_planes,
@@ -311,3 +312,22 @@ def test_colour_at_chromas_resolution_keeps_the_mean_luma() -> None:
     luma = np.array([[0, 100], [200, 100]], np.uint8)
     gray = np.full((1, 1), 128, np.uint8)
     assert (bgr_of_chroma(luma, gray, gray) == 100).all()
+
+
+def grid(height: int, width: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
+def test_sampling_where_a_picture_lies_gives_the_picture() -> None:
+    picture = np.random.default_rng(0).uniform(0, 255, (6, 9)).astype(np.float32)
+    assert resampled(picture, grid(6, 9)) == pytest.approx(picture, abs=1e-3)
+    both = np.stack([picture, 255 - picture], axis=-1)
+    assert resampled(both, grid(6, 9)) == pytest.approx(both, abs=1e-3)
+
+
+def test_sampling_between_pixels_goes_between_them_and_beyond_the_border_repeats_it() -> None:
+    ramp = np.tile(np.arange(9, dtype=np.float32) * 10, (6, 1))
+    moved = resampled(ramp, grid(6, 9) + np.float32([0.5, 0]))
+    assert moved[:, 2:6] == pytest.approx(ramp[:, 2:6] + 5, abs=0.5)
+    beyond = resampled(ramp, grid(6, 9) - np.float32([20, 3]))
+    assert (beyond == 0).all()
