@@ -41,6 +41,7 @@ def text(
         scores=report.scores_table({"float": evaluation.floating, "int8": evaluation.quantised}),
         per_label=report.labels_table(evaluation.quantised),
         confusion=report.confusion_table(evaluation.quantised),
+        by_majority=report.by_majority(evaluation.published) if evaluation.published else "",
         crop=_crop(evaluation),
         **_parity(records),
         streams=report.streams_table(evaluation.streams),

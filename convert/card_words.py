@@ -88,6 +88,8 @@ Per label, int8:
 Confusion matrix, int8, in tiles:
 
 {confusion}
+
+{by_majority}
 {crop}
 ## What quantisation changed
 

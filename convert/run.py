@@ -28,7 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from convert.errors import RunError
-from convert.metrics import Scores
+from convert.metrics import Published, Scores
 from convert.recipe import Policy
 from edge.bundle import ModelFile
 
@@ -129,7 +129,8 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured, and on which files. Scores are of the frame model, tile by tile.
 
-    `policy` is what counted as right; see `convert.policies`.
+    `policy` is what counted as right; see `convert.policies`. `published` is of the int8 frame
+    model, where that was consensus.
     """
 
     frame_sha256: str
@@ -141,6 +142,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     quantised: Scores
     streams: StreamReport
     through_crop: ThroughCrop | None = None
+    published: Published | None = None
 
 
 Record = TypeVar("Record", bound=msgspec.Struct)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from two_labels import NAMES, frame_file, write_archive
+from votes import with_votes
 
 from convert.__main__ import main
 
@@ -44,6 +45,18 @@ def test_tables_go_to_stdout(asked: list[str], capsys: pytest.CaptureFixture[str
     assert "shades, val: 4 pictures" in said
     assert "| mean squared error" in said
     assert "| dark " in said
+
+
+def test_what_most_votes_name_is_held_against_published_results_too(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "voted"
+    shutil.copytree(data_folder, folder)
+    with_votes(folder, [[0, 0, 0, 9, 0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0, 1, 8, 0, 0]])
+    assert main(["evaluate", "mien-consensus", "--data", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["name"].endswith(", consensus")
+    assert (found["published"]["n"], found["published"]["contempt"]) == (35, 17)
 
 
 def test_json_is_the_whole_of_stdout(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def shares(tiles: np.ndarray) -> np.ndarray:
     return np.hstack([1 - light, light])
 
 
-def measured(answer: Answer, faces: Data, part: measure.Part = "val") -> Measurement:
+def measured(answer: Answer, faces: Data, part: data.Part = "val") -> Measurement:
     return measure.measure(subject(answer), "it", faces, "shades", part)
 
 
