@@ -14,8 +14,11 @@ from convert import evaluate_command, robustness_command, train_command
 from convert.quiet import load_tensorflow
 from edge.errors import EXIT_FAILURE, MienError, UsageError
 
-_OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "torch", "tf_keras")
+_OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "tf_keras")
 """Packages that only the readers of other frameworks' models need."""
+
+_OF_TRAINING = ("torch",)
+"""Packages that the larger networks are trained with."""
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 
@@ -81,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (exc.name or "").split(".")[0]
         if package in ("", "convert", "edge"):
             raise
-        extras = "convert,convert-sources" if package in _OF_SOURCES else "convert"
+        extras = "convert"
+        extras += ",convert-sources" if package in _OF_SOURCES else ""
+        extras += ",convert-train" if package in _OF_TRAINING else ""
         sys.stderr.write(
             f"mien-convert: the package {package} is missing; pip install 'mien[{extras}]'\n"
         )

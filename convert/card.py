@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from convert import card_words as words
-from convert import gates, recipe, report
+from convert import gates, recipe, report, weights
 from convert.data import data_name
 from convert.draft import Origin, RunRecords
 from convert.run import Evaluation, TrainingRecord
@@ -63,7 +63,7 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
     lines = []
     frame, head, made = records.frame, records.head, records.quantised
     if isinstance(frame, TrainingRecord):
-        lines.append(f"train {folders} {recipe.options(frame.settings)}")
+        lines.append(f"train {folders} {recipe.options(frame.settings, _start(frame))}")
     else:
         lines.append(f"quantise {frame.kind.upper()}-SOURCE {folders}{_told(records)}")
     if isinstance(head, TrainingRecord):
@@ -79,6 +79,11 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
         f"--abstain-below {manifest.calibration.abstain_below:g} --out BUNDLE"
     )
     return [f"mien-convert {line}" for line in lines]
+
+
+def _start(frame: TrainingRecord) -> str | None:
+    """Return the name of the network it started from, if that one ships."""
+    return weights.name_of(str(frame.settings.get("start", "")))
 
 
 def _told(records: RunRecords) -> str:
@@ -103,6 +108,8 @@ def _how(records: RunRecords) -> str:
 def _data(frame: Origin, evaluation: Evaluation) -> str:
     if isinstance(frame, TrainingRecord):
         told = words.DATA[data_name(frame.data_sha256)].format(**frame.tiles)
+        if (start := _start(frame)) is not None:
+            told += words.STARTED.format(start=start)
         return f"{told} {words.POLICIES[evaluation.policy]}".strip()
     measured = words.MEASURED[data_name(evaluation.data_sha256)]
     return words.ELSEWHERE.format(

@@ -18,6 +18,11 @@ DATA = {
     ),
 }
 
+STARTED = (
+    " It started from the weights of `{start}`, which were trained on FER2013: **for research and "
+    "evaluation only**, and so is this network."
+)
+
 POLICIES = {
     "labels": "",
     "consensus": "What counts as right here are not its labels but the votes of FER+ (Barsoum et "

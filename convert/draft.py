@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from convert import interface
+from convert import interface, weights
 from convert.data import data_name
 from convert.errors import RunError
 from convert.gates import ParityRecord
@@ -34,6 +34,7 @@ _LICENCES = {
     "FER2013": "Apache-2.0 (code); weights trained on FER2013: for research and evaluation only",
     "own data": "Apache-2.0 (code); weights: as the owner of the training data says",
 }
+_LEARNED_FROM = "what holds for the weights it started or learned from"
 _UNKNOWN_LICENCE = "as the owner of the source model says"
 _TRAINED = {"frame": "train", "head": "train-head"}
 
@@ -167,6 +168,14 @@ def assembled(
     return Bundle(folder, manifest, "0" * 64), manifest
 
 
+def _inherited(record: TrainingRecord) -> set[str]:
+    """Return the terms of the weights that a network started or learned from."""
+    start = str(record.settings.get("start", ""))
+    known = {_LICENCES["FER2013"]} if start and weights.name_of(start) else set()
+    unknown = bool(record.settings.get("teachers")) or (bool(start) and not known)
+    return known | ({_LEARNED_FROM} if unknown else set())
+
+
 def _provenance(found: RunRecords) -> Provenance:
     made = found.quantised
     training: dict[str, str | int | float | bool] = {
@@ -191,7 +200,7 @@ def _provenance(found: RunRecords) -> Provenance:
         }
         toolchain |= record.toolchain
         frameworks.add("keras")
-        licences.add(_LICENCES[data_name(record.data_sha256)])
+        licences |= {_LICENCES[data_name(record.data_sha256)], *_inherited(record)}
         steps.append(_TRAINED[stem])
     return Provenance(
         framework=", ".join(sorted(frameworks)),

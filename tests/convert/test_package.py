@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,9 @@ pytest.importorskip("tensorflow")
 
 from keyfiles import KeyFiles, key_files
 
+from convert import weights
 from convert.__main__ import main
+from convert.run import sha256_of
 from edge import bundle, goldens
 from edge.errors import BundleError
 from edge.networks import StreamNetworks
@@ -82,6 +85,29 @@ def test_the_card_gives_its_terms_and_commands(run: Path, tmp_path: Path) -> Non
     assert "composed" in card
     assert "owner of the data" in card
     assert "{" not in card
+
+
+@pytest.mark.parametrize(
+    ("start", "command", "licence", "carded"),
+    [
+        ("mien-consensus", "--start mien-consensus", "weights trained on FER2013", True),
+        ("5" * 64, "--start FILE-555555555555", "what holds for the weights it started", False),
+    ],
+)
+def test_terms_of_the_weights_it_started_from_go_with_it(
+    run: Path, tmp_path: Path, start: str, command: str, licence: str, *, carded: bool
+) -> None:
+    known = weights.shipped().get(start)
+    record = json.loads((run / "frame.json").read_text())
+    record["settings"] |= {"start": sha256_of(known) if known else start, "policy": "labels"}
+    (run / "frame.json").write_text(json.dumps(record))
+    assert package(run, tmp_path / "drawn") == 0
+    manifest = bundle.load_stream(str(tmp_path / "drawn"))[1]
+    assert licence in manifest.provenance.licence
+    assert "the owner of the training data" in manifest.provenance.licence
+    card = (tmp_path / "drawn" / "MODEL_CARD.md").read_text()
+    assert command in card
+    assert ("and so is this network" in " ".join(card.split())) is carded
 
 
 def test_a_bundle_is_replaced_whole(run: Path, tmp_path: Path) -> None:
