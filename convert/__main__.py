@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from convert import evaluate_command, robustness_command, train_command
+from convert import evaluate_command, robustness_command, train_command, trainings_command
 from convert.quiet import load_tensorflow
 from edge.errors import EXIT_FAILURE, MienError, UsageError
 
@@ -179,6 +179,9 @@ def _add_results(add: AddCommand) -> None:
     robustness = add("robustness", help="compare models on faces that are blurred, dark, covered…")
     _add_data(robustness)
     robustness_command.add_options(robustness)
+
+    trainings = add("trainings", help="compare training runs: what each changed, what came of it")
+    trainings_command.add_options(trainings)
 
     check = add("check", help="say which boards a model can run on, and why not")
     check.add_argument(
