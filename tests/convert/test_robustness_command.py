@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from two_labels import NAMES, frame_file, write_archive
+from votes import with_votes
 
+from convert import data
 from convert.__main__ import main
 from convert.robustness_command import parse_model
 from convert.subjects import Given
@@ -47,6 +50,19 @@ def test_json_is_the_whole_of_stdout(capsys: pytest.CaptureFixture[str]) -> None
     assert found["size"] == 16
     assert sum(found["data"]["counts"].values()) == 10
     assert found["rows"][0]["shares"]["it.tflite"]["accuracy"] == 1
+
+
+def test_what_is_right_may_be_what_most_votes_name(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "voted"
+    shutil.copytree(data_folder, folder)
+    with_votes(folder, [[0, 0, 0, 9, 0, 0, 1, 0, 0, 0], [0, 0, 0, 5, 0, 0, 5, 0, 0, 0]])
+    words = ["robustness", "mien-consensus", "--data", str(folder), "--policy", "consensus"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["name"] == "voted, consensus"
+    assert found["data"]["counts"] == dict.fromkeys(data.LABELS, 0) | {"happy": 18}
 
 
 def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Path) -> None:
