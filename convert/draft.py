@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from convert import interface, weights
+from convert import interface, lineage, weights
 from convert.data import data_name
 from convert.errors import RunError
 from convert.gates import ParityRecord
@@ -170,10 +170,12 @@ def assembled(
 
 def _inherited(record: TrainingRecord) -> set[str]:
     """Return the terms of the weights that a network started or learned from."""
-    start = str(record.settings.get("start", ""))
-    known = {_LICENCES["FER2013"]} if start and weights.name_of(start) else set()
-    unknown = bool(record.settings.get("teachers")) or (bool(start) and not known)
-    return known | ({_LEARNED_FROM} if unknown else set())
+    known = {each.sha256: _LICENCES[data_name(each.data_sha256)] for each in record.ancestors}
+    terms = set(known.values())
+    for sha256 in lineage.parents(record):
+        if sha256 not in known:
+            terms.add(_LICENCES["FER2013"] if weights.name_of(sha256) else _LEARNED_FROM)
+    return terms
 
 
 def _provenance(found: RunRecords) -> Provenance:
@@ -197,6 +199,10 @@ def _provenance(found: RunRecords) -> Provenance:
             "data_sha256": record.data_sha256,
             f"{stem}_best_epoch": record.best_epoch,
             f"{stem}_seconds": round(record.seconds),
+        }
+        training |= {
+            f"{stem}_ancestor_{number}": f"{each.sha256} {each.options}"
+            for number, each in enumerate(record.ancestors, 1)
         }
         toolchain |= record.toolchain
         frameworks.add("keras")

@@ -138,7 +138,7 @@ def options(settings: Mapping[str, str | int | float], start: str | None = None)
             words.append(f"--{each.name.replace('_', '-')} {value}")
     words += [f"--teacher RUN-OF-{each[:12]}" for each in str(settings.get("teachers", "")).split()]
     if begun_from := str(settings.get("start", "")):
-        words.append(f"--start {start or f'FILE-{begun_from[:12]}'}")
+        words.append(f"--start {start or f'RUN-OF-{begun_from[:12]}/frame.keras'}")
     return " ".join(words)
 
 

@@ -39,6 +39,27 @@ Figures = dict[str, float]
 """Named measurements of one epoch."""
 
 
+class Ancestor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A training whose weights another one started or learned from.
+
+    Attributes
+    ----------
+    sha256
+        Of its `frame.keras`.
+    options
+        Of `mien-convert train`.
+    data_sha256
+        As in `TrainingRecord`.
+    seconds
+        What it took.
+    """
+
+    sha256: str
+    options: str
+    data_sha256: str
+    seconds: float
+
+
 class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a network was trained; nothing here tells the machine or its folders.
 
@@ -58,6 +79,9 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Versions of the packages that trained it.
     machine
         What kind of machine it was begun on, so that the seconds mean something.
+    ancestors
+        The trainings whose weights it started or learned from, and theirs, oldest first, as far
+        as their run folders told.
     """
 
     settings: dict[str, str | int | float]
@@ -67,6 +91,7 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     machine: str
     epochs: tuple[Figures, ...] = ()
     best_epoch: int = 0
+    ancestors: tuple[Ancestor, ...] = ()
 
     @property
     def seconds(self) -> float:

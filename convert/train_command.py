@@ -117,9 +117,19 @@ def run(arguments: argparse.Namespace) -> int:
     asked = Asked(**vars(arguments))
     if bool(asked.teacher) != bool(asked.teaching):
         raise UsageError("--teacher RUN and --teaching SHARE go together; give both")
-    start = None if asked.start is None else _started(asked.start)
+    file = start = None
+    if asked.start is not None:
+        from convert import weights  # noqa: PLC0415  # --help must not wait for numpy
+
+        file = weights.find(asked.start)
+        start = _started(file)
     recipe = asked_recipe(asked, None if start is None else start[0].name)
-    record = _as_ever(asked) if recipe is None else _by_recipe(asked, recipe, start)
+    if recipe is None:
+        record = _as_ever(asked)
+    else:
+        teachers = [each / "frame.keras" for each in asked.teacher or ()]
+        learned_from = [*teachers, *filter(None, [file])]
+        record = _by_recipe(asked, recipe, start, learned_from)
     best = record.epochs[record.best_epoch - 1]
     print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")  # noqa: T201  # a command's answer
     return 0
@@ -145,17 +155,15 @@ def asked_recipe(asked: Asked, started: str | None = None) -> Recipe | None:
     return Recipe(model=model, seed=asked.seed, **(usual | told))
 
 
-def _started(told: str) -> tuple[keras.Model, str]:
-    """Return the network that is named, and the sha256 of its file."""
-    from convert import weights  # noqa: PLC0415  # --help must not wait for TensorFlow
-    from convert.run import sha256_of  # noqa: PLC0415  # likewise
+def _started(file: Path) -> tuple[keras.Model, str]:
+    """Return the network in a file, and the file's sha256."""
+    from convert.run import sha256_of  # noqa: PLC0415  # --help must not wait for TensorFlow
     from convert.train import load_network  # noqa: PLC0415  # likewise
 
-    file = weights.find(told)
     network = load_network(file)
     if network.name not in NETWORKS:
         raise UsageError(
-            f"--start {told}: a network called {network.name}, which cannot be trained on; "
+            f"--start {file}: a network called {network.name}, which cannot be trained on; "
             f"start from one of {', '.join(NETWORKS)}"
         )
     return network, sha256_of(file)
@@ -169,9 +177,12 @@ def _as_ever(asked: Asked) -> TrainingRecord:
 
 
 def _by_recipe(
-    asked: Asked, recipe: Recipe, start: tuple[keras.Model, str] | None
+    asked: Asked,
+    recipe: Recipe,
+    start: tuple[keras.Model, str] | None,
+    learned_from: list[Path],
 ) -> TrainingRecord:
-    from convert import distil, engine, policies  # noqa: PLC0415  # see _as_ever
+    from convert import distil, engine, lineage, policies  # noqa: PLC0415  # see _as_ever
 
     taught = policies.load(asked.data, recipe.policy, recipe.votes, crowd=bool(recipe.crowd))
     teachers = None
@@ -179,7 +190,10 @@ def _by_recipe(
         cache = asked.answers or asked.run
         together = distil.Teachers(asked.teacher, recipe.temperature, recipe.precision, cache)
         teachers = (together.answers, together.sha256)
-    return engine.train(asked.run, taught, recipe, teachers=teachers, start=start)
+    return engine.train(
+        asked.run, taught, recipe, teachers=teachers, start=start,
+        ancestors=lineage.ancestors(learned_from),
+    )  # fmt: skip
 
 
 def _whole(text: str) -> int:

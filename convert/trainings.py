@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from convert import recipe, report, weights
+from convert import lineage, report
 from convert.report import percent
 from convert.run import Figures, TrainingRecord, read_record, record_bytes, write_together
 from edge.errors import UsageError
@@ -88,12 +88,11 @@ def _read(folder: Path) -> Training:
     if not record.epochs:
         raise UsageError(f"{name}: no epoch is done yet; wait for the first")
     settings = record.settings
-    start = weights.name_of(str(settings.get("start", "")))
     return Training(
         name=name,
         network=str(settings["model"]),
         policy=str(settings.get("policy", "labels")),
-        options=recipe.options(settings, start),
+        options=lineage.options(record),
         record=record,
     )
 

@@ -73,7 +73,7 @@ def test_a_page_is_left_where_it_is_asked_for(asked: list[str], tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["model"] == "it.tflite"
 
 
-@pytest.mark.parametrize("target", ["it.tflite", "mien-baseline"])
+@pytest.mark.parametrize("target", ["it.tflite", "mien-fer2013"])
 def test_what_the_device_runs_is_measured_without_tensorflow(
     target: str, model: str, data: str, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +102,7 @@ def test_what_the_device_runs_is_measured_without_tensorflow(
         ([], "name a MODEL, or a run folder as --run DIR; one of the two"),
         (["it", "--run", "run"], "one of the two"),
         (["it", "--through-crop"], "--through-crop goes with a run folder alone"),
-        (["mien-baseline", "--labels", "a,a"], "name each once"),
+        (["mien-fer2013", "--labels", "a,a"], "name each once"),
         (["it:it", "--weights", "w", "--input-shape", "48"], "w: there is no such file"),
         (["it:it", "--input-shape", "1-48"], "write it like 1x48x48"),
         (["--run", "run", "--split", "train"], "a run folder is measured on val"),

@@ -76,7 +76,7 @@ def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Pa
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "robustness",
-         "mien-baseline", f"{tmp_path}/it.tflite?{labels}", "--data", str(data_folder),
+         "mien-fer2013", f"{tmp_path}/it.tflite?{labels}", "--data", str(data_folder),
          "--out", str(tmp_path / "out")],
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_float_model_is_measured_too(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("text", "model", "name", "given"),
     [
-        ("mien-baseline", "mien-baseline", None, Given(spelling="?{}=")),
+        ("mien-fer2013", "mien-fer2013", None, Given(spelling="?{}=")),
         (
             "a/b.h5?mean=0&std=255&name=their+own",
             "a/b.h5", "their+own", Given(mean=0, std=255, spelling="?{}="),
@@ -136,7 +136,7 @@ def test_a_file_with_a_question_mark_in_its_name_is_that_file(tmp_path: Path) ->
         (["none"], "none: no such file or folder, and no bundle of that name"),
         (["run"], "run: is a run folder, .* RUN/frame.tflite"),
         (["it.tflite"], "name its labels in their order: ?labels=A,B,…"),
-        (["mien-baseline?mean=1"], "?mean: mien-baseline is a bundle, which says that itself"),
+        (["mien-fer2013?mean=1"], "?mean: mien-fer2013 is a bundle, which says that itself"),
         (["it.tflite?" + LABELS + "&std=0"], "?mean=128 ?std=0: give a number, and one above zero"),
         (
             ["it?weight=w"],
@@ -149,7 +149,7 @@ def test_a_file_with_a_question_mark_in_its_name_is_that_file(tmp_path: Path) ->
         (["it?weights="], "weights= should be a file"),
         (["it?"], "nothing is told behind the question mark"),
         ([f"it.tflite?{LABELS}"] * 2, "two models are called it.tflite"),
-        ([f"it.tflite?{LABELS}", "mien-baseline"], "have not two labels in common"),
+        ([f"it.tflite?{LABELS}", "mien-fer2013"], "have not two labels in common"),
         ([f"it.tflite?{LABELS}", "--out", "it.tflite"], "is a file; name a folder"),
     ],
 )
@@ -167,5 +167,5 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize("options", [["--size", "15"], ["--tiles", "0"], ["--split", "test"]])
 def test_options_out_of_range_exit_2(options: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["robustness", "mien-baseline", "--data", "shades.npz", *options])
+        main(["robustness", "mien-fer2013", "--data", "shades.npz", *options])
     assert exit_.value.code == 2
