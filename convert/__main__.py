@@ -16,12 +16,16 @@ from convert import (
     robustness_command,
     streams_command,
     train_command,
+    trainings_command,
 )
 from convert.quiet import load_tensorflow
 from edge.errors import EXIT_FAILURE, MienError, UsageError
 
-_OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "torch", "tf_keras")
+_OF_SOURCES = ("onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "tf_keras")
 """Packages that only the readers of other frameworks' models need."""
+
+_OF_TRAINING = ("torch",)
+"""Packages that the larger networks are trained with."""
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 
@@ -87,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (exc.name or "").split(".")[0]
         if package in ("", "convert", "edge"):
             raise
-        extras = "convert,convert-sources" if package in _OF_SOURCES else "convert"
+        extras = "convert"
+        extras += ",convert-sources" if package in _OF_SOURCES else ""
+        extras += ",convert-train" if package in _OF_TRAINING else ""
         sys.stderr.write(
             f"mien-convert: the package {package} is missing; pip install 'mien[{extras}]'\n"
         )
@@ -188,6 +194,9 @@ def _add_results(add: AddCommand) -> None:
     filters = add("filters", help="compare the head with smoothing that needs no network")
     _add_data(filters)
     filters_command.add_options(filters)
+
+    trainings = add("trainings", help="compare training runs: what each changed, what came of it")
+    trainings_command.add_options(trainings)
 
     check = add("check", help="say which boards a model can run on, and why not")
     check.add_argument(

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from convert import card_words as words
-from convert import gates, recipe, report
+from convert import gates, lineage, report, weights
 from convert.data import data_name
 from convert.draft import Origin, RunRecords
 from convert.run import Evaluation, TrainingRecord
@@ -21,7 +21,14 @@ def text(
     """Return a bundle's model card in Markdown; every figure comes from a record of the run."""
     commands = commands_of(manifest, records, evaluation)
     trained = isinstance(records.frame, TrainingRecord)
-    own = words.OWN_DATA.format(command=" && ".join(commands)) if trained else ""
+    own = ""
+    if isinstance(records.frame, TrainingRecord):
+        # The usual recipe: votes, teachers and other weights are not everyone's.
+        train = (
+            f"mien-convert train --data DATA --run RUN --model {records.frame.settings['model']}"
+        )
+        rest = commands[1 + len(records.frame.ancestors) :]
+        own = words.OWN_DATA.format(command=" && ".join([train, *rest]))
     card = words.CARD.format(
         name=manifest.name,
         version=manifest.version,
@@ -32,6 +39,7 @@ def text(
         on_own_data=own,
         commands="```\n" + "\n".join(commands) + "\n```",
         data_sha256=evaluation.data_sha256,
+        ancestors=_ancestors(records.frame),
         frame_story=_story("Frame model", records.frame),
         head_story=_story("Head", records.head),
         toolchain=_toolchain(records),
@@ -41,6 +49,7 @@ def text(
         scores=report.scores_table({"float": evaluation.floating, "int8": evaluation.quantised}),
         per_label=report.labels_table(evaluation.quantised),
         confusion=report.confusion_table(evaluation.quantised),
+        by_majority=report.by_majority(evaluation.published) if evaluation.published else "",
         crop=_crop(evaluation),
         **_parity(records),
         streams=report.streams_table(evaluation.streams),
@@ -62,7 +71,11 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
     lines = []
     frame, head, made = records.frame, records.head, records.quantised
     if isinstance(frame, TrainingRecord):
-        lines.append(f"train {folders} {recipe.options(frame.settings)}")
+        lines += [
+            f"train --data DATA --run RUN-OF-{each.sha256[:12]} {each.options}"
+            for each in frame.ancestors
+        ]
+        lines.append(f"train {folders} {lineage.options(frame)}")
     else:
         lines.append(f"quantise {frame.kind.upper()}-SOURCE {folders}{_told(records)}")
     if isinstance(head, TrainingRecord):
@@ -78,6 +91,16 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
         f"--abstain-below {manifest.calibration.abstain_below:g} --out BUNDLE"
     )
     return [f"mien-convert {line}" for line in lines]
+
+
+def _ancestors(frame: Origin) -> str:
+    if not isinstance(frame, TrainingRecord) or not frame.ancestors:
+        return ""
+    seconds = sum(each.seconds for each in frame.ancestors)
+    return (
+        ", and so is RUN-OF-X, whose `frame.keras` has a sha256 that begins with X (what was "
+        f"trained before the last network took {_duration(seconds)})"
+    )
 
 
 def _told(records: RunRecords) -> str:
@@ -102,6 +125,10 @@ def _how(records: RunRecords) -> str:
 def _data(frame: Origin, evaluation: Evaluation) -> str:
     if isinstance(frame, TrainingRecord):
         told = words.DATA[data_name(frame.data_sha256)].format(**frame.tiles)
+        researched = [each for each in frame.ancestors if data_name(each.data_sha256) == "FER2013"]
+        shipped = any(map(weights.name_of, lineage.parents(frame)))
+        if data_name(frame.data_sha256) != "FER2013" and (shipped or researched):
+            told += words.STARTED
         return f"{told} {words.POLICIES[evaluation.policy]}".strip()
     measured = words.MEASURED[data_name(evaluation.data_sha256)]
     return words.ELSEWHERE.format(

@@ -18,6 +18,11 @@ DATA = {
     ),
 }
 
+STARTED = (
+    " It started or learned from weights that were trained on FER2013: **for research and "
+    "evaluation only**, and so is this network."
+)
+
 POLICIES = {
     "labels": "",
     "consensus": "What counts as right here are not its labels but the votes of FER+ (Barsoum et "
@@ -57,8 +62,8 @@ watching of people who have not agreed to it.
 {commands}
 
 DATA is a data folder whose `labels.csv` has the sha256 `{data_sha256}`; RUN and BUNDLE are
-folders of your choice. Nothing else made these files; `manifest.json` has every setting under
-`provenance`.
+folders of your choice{ancestors}. Nothing else made these files; `manifest.json` has every
+setting under `provenance`.
 
 {frame_story}
 {head_story}
@@ -88,6 +93,8 @@ Per label, int8:
 Confusion matrix, int8, in tiles:
 
 {confusion}
+
+{by_majority}
 {crop}
 ## What quantisation changed
 
@@ -147,7 +154,8 @@ LIMITS_OF_DATA = {
 }
 
 OWN_DATA = """\
-To train on your own data, laid out as `convert/data.py` says, in one command:
+To train on your own data, laid out as `convert/data.py` says, from scratch and by the usual recipe,
+in one command:
 
 ```
 {command}

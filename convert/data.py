@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,9 @@ FER2013_SHA256 = "6b817463a6dd07992a7811ddbe920e6542c13bea3b2fbd7c07e1866d38ef92
 """Of `labels.csv` of the FER2013 folder the shipped bundle was trained on."""
 
 Labels = npt.NDArray[np.int64]
+
+Part = Literal["val", "train", "all"]
+"""A split, or both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from convert import interface
+from convert import interface, lineage, weights
 from convert.data import data_name
 from convert.errors import RunError
 from convert.gates import ParityRecord
@@ -34,6 +34,7 @@ _LICENCES = {
     "FER2013": "Apache-2.0 (code); weights trained on FER2013: for research and evaluation only",
     "own data": "Apache-2.0 (code); weights: as the owner of the training data says",
 }
+_LEARNED_FROM = "what holds for the weights it started or learned from"
 _UNKNOWN_LICENCE = "as the owner of the source model says"
 _TRAINED = {"frame": "train", "head": "train-head"}
 
@@ -167,6 +168,16 @@ def assembled(
     return Bundle(folder, manifest, "0" * 64), manifest
 
 
+def _inherited(record: TrainingRecord) -> set[str]:
+    """Return the terms of the weights that a network started or learned from."""
+    known = {each.sha256: _LICENCES[data_name(each.data_sha256)] for each in record.ancestors}
+    terms = set(known.values())
+    for sha256 in lineage.parents(record):
+        if sha256 not in known:
+            terms.add(_LICENCES["FER2013"] if weights.name_of(sha256) else _LEARNED_FROM)
+    return terms
+
+
 def _provenance(found: RunRecords) -> Provenance:
     made = found.quantised
     training: dict[str, str | int | float | bool] = {
@@ -189,9 +200,13 @@ def _provenance(found: RunRecords) -> Provenance:
             f"{stem}_best_epoch": record.best_epoch,
             f"{stem}_seconds": round(record.seconds),
         }
+        training |= {
+            f"{stem}_ancestor_{number}": f"{each.sha256} {each.options}"
+            for number, each in enumerate(record.ancestors, 1)
+        }
         toolchain |= record.toolchain
         frameworks.add("keras")
-        licences.add(_LICENCES[data_name(record.data_sha256)])
+        licences |= {_LICENCES[data_name(record.data_sha256)], *_inherited(record)}
         steps.append(_TRAINED[stem])
     return Provenance(
         framework=", ".join(sorted(frameworks)),

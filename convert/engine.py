@@ -26,7 +26,7 @@ from convert.errors import RunError
 from convert.mixing import log_prior, mixed, smoothed
 from convert.policies import Taught
 from convert.recipe import Precision, Recipe, rate
-from convert.run import Figures, TrainingRecord
+from convert.run import Ancestor, Figures, TrainingRecord
 from convert.train import begin, loop, with_embedding
 from convert.twin import Twin
 from edge.datatypes import Float32Array, UInt8Array
@@ -44,6 +44,7 @@ def train(
     *,
     teachers: tuple[Answering, tuple[str, ...]] | None = None,
     start: tuple[keras.Model, str] | None = None,
+    ancestors: tuple[Ancestor, ...] = (),
 ) -> TrainingRecord:
     """Train a frame model into a run folder, or go on with one that was stopped there.
 
@@ -62,6 +63,8 @@ def train(
         What answers, and the sha256 of each that has a part in it; for `recipe.teaching`.
     start
         A network of the recipe's layers whose weights to start from, and the sha256 of its file.
+    ancestors
+        What is known of how those came to be, for the record.
 
     Raises
     ------
@@ -93,9 +96,15 @@ def train(
     fresh = begin(settings, taught.faces)
     toolchain = fresh.toolchain | {"torch": importlib.metadata.version("torch")}
     return loop(
-        run, "frame", msgspec.structs.replace(fresh, toolchain=toolchain), trainee, epoch,
-        whole=Trainee.network, restore=trainee.restored, suffix=".pt",
-    )  # fmt: skip
+        run,
+        "frame",
+        msgspec.structs.replace(fresh, toolchain=toolchain, ancestors=ancestors),
+        trainee,
+        epoch,
+        whole=Trainee.network,
+        restore=trainee.restored,
+        suffix=".pt",
+    )
 
 
 def strength(factor: float) -> augment.Strong:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convert import answers, interface, metrics
-from convert.data import Data, normalise
+from convert.data import Data, Tiles, normalise
 from convert.draft import draft
 from convert.errors import RunError
 from convert.run import Evaluation, read_record, write_record
@@ -13,7 +13,9 @@ from convert.train import load_network
 from edge.networks import StreamNetworks
 
 
-def evaluate(run: Path, faces: Data, *, through_crop: bool) -> Evaluation:
+def evaluate(
+    run: Path, faces: Data, *, through_crop: bool, by_majority: Tiles | None = None
+) -> Evaluation:
     """Measure on the `val` split; leaves `evaluation.json`.
 
     Parameters
@@ -24,6 +26,8 @@ def evaluate(run: Path, faces: Data, *, through_crop: bool) -> Evaluation:
         The data set, its labels and tiles as the run's `interface.json` has them.
     through_crop
         Whether to measure too what the device's own detector and crop cost.
+    by_majority
+        What `policies.by_majority` gives, to be measured besides.
 
     Raises
     ------
@@ -49,6 +53,13 @@ def evaluate(run: Path, faces: Data, *, through_crop: bool) -> Evaluation:
         streams=answers.on_streams(networks, manifest, faces.val),
         through_crop=(
             answers.as_the_device_crops(networks, manifest, faces.val) if through_crop else None
+        ),
+        published=(
+            None
+            if by_majority is None
+            else metrics.published(
+                answers.frame_logits(networks, by_majority.pixels), by_majority.labels
+            )
         ),
     )
     write_record(run / "evaluation.json", evaluation)

@@ -115,7 +115,10 @@ def _model(asked: Asked, model: str) -> tuple[Measurement, str]:
     subject = subjects.open_model(model, given)
     policy = asked.policy or subject.policy
     faces = policies.faces(asked.data, policy, subject.labels, subject.size)
-    found = measure.measure(subject, model, faces, asked.data.stem, asked.split)
+    majority = policies.by_majority(asked.data, asked.split) if policy == "consensus" else None
+    found = measure.measure(
+        subject, model, faces, asked.data.stem, asked.split, by_majority=majority
+    )
     return found, report.as_json(found)
 
 
@@ -134,5 +137,6 @@ def _run_folder(asked: Asked, folder: Path) -> tuple[Measurement, str]:
 
     taken = interface.read(folder)
     faces = policies.faces(asked.data, taken.policy, taken.labels, taken.size)
-    found = evaluate.evaluate(folder, faces, through_crop=asked.through_crop)
+    majority = policies.by_majority(asked.data, "val") if taken.policy == "consensus" else None
+    found = evaluate.evaluate(folder, faces, through_crop=asked.through_crop, by_majority=majority)
     return measure.of_run(folder, found, faces, asked.data.stem), report.as_json(found)

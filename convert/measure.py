@@ -10,16 +10,14 @@ import numpy as np
 
 from convert import metrics
 from convert.answers import on_streams
-from convert.data import Data, Tiles, data_name
+from convert.data import Data, Part, Tiles, data_name
 from convert.errors import ConversionError
-from convert.metrics import Scores
+from convert.metrics import Published, Scores
 from convert.run import Evaluation, StreamReport, ThroughCrop
 from convert.streams import STEP_HZ
 from convert.subjects import Subject
 from edge.bundle import StreamManifest
 from edge.datatypes import Float32Array
-
-Part = Literal["val", "train", "all"]
 
 
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +54,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         Of a bundle, on composed streams.
     through_crop
         Of a run folder, if that was asked.
+    published
+        By the protocol of published results on FER+, where consensus is what counts.
     notes
         What a reader must know to read the figures rightly, in sentences.
     """
@@ -70,6 +70,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, Scores]
     streams: StreamReport | None = None
     through_crop: ThroughCrop | None = None
+    published: Published | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,7 +79,15 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         return list(self.scores.values())[-1]
 
 
-def measure(subject: Subject, model: str, faces: Data, name: str, part: Part) -> Measurement:
+def measure(
+    subject: Subject,
+    model: str,
+    faces: Data,
+    name: str,
+    part: Part,
+    *,
+    by_majority: Tiles | None = None,
+) -> Measurement:
     """Measure a model.
 
     Parameters
@@ -89,6 +98,8 @@ def measure(subject: Subject, model: str, faces: Data, name: str, part: Part) ->
         The data set, brought to the model's labels and tiles, and what to call it.
     part
         Which split of it, or both.
+    by_majority
+        What `policies.by_majority` gives, to be measured besides.
 
     Raises
     ------
@@ -131,6 +142,11 @@ def measure(subject: Subject, model: str, faces: Data, name: str, part: Part) ->
         data=facts_of(faces, name, part),
         scores={subject.form: measured},
         streams=streams,
+        published=(
+            None
+            if by_majority is None
+            else metrics.published(subject.answer(by_majority.pixels), by_majority.labels)
+        ),
         notes=tuple(notes),
     )
 
@@ -150,6 +166,7 @@ def of_run(run: Path, evaluation: Evaluation, faces: Data, name: str) -> Measure
         scores={"float": evaluation.floating, "int8": evaluation.quantised},
         streams=evaluation.streams,
         through_crop=evaluation.through_crop,
+        published=evaluation.published,
         notes=(_CHOSEN,),
     )
 

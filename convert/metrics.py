@@ -91,6 +91,28 @@ class Scores:
         return tuple(self.recall)
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How a model does by the protocol of published results; see `policies.by_majority`.
+
+    Of `n` faces, `contempt` bear the label that no answer can meet; `right` of all were answered
+    rightly, which is a share `accuracy` with Wilson's 95 % `interval`.
+    """
+
+    n: int
+    contempt: int
+    right: int
+    accuracy: float
+    interval: Interval
+
+
+def published(logits: Float32Array, labels: Labels) -> Published:
+    """Hold logits, [n, labels], against labels of which the last, one more, is contempt."""
+    right, n = int((logits.argmax(axis=1) == labels).sum()), len(labels)
+    contempt = int((labels == logits.shape[1]).sum())
+    return Published(n, contempt, right, right / n, wilson(right, n))
+
+
 def score(
     logits: Float32Array,
     labels: Labels,

@@ -89,6 +89,8 @@ def _overall(measured: Measurement) -> str:
             "Those, as they are and cut out anew as a device would:</p>"
             + _table(["", "accuracy", "95 % interval"], rows)
         )
+    if measured.published is not None:
+        parts.append(f"<p>{_text(report.by_majority(measured.published))}</p>")
     parts.append(
         "<p class=note>The first interval is Wilson's; the others are bootstrapped within each "
         "label. Squared error is taken between probabilities and what is true, 1 or 0: a mean over "

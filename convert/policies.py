@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convert import data
-from convert.data import LABELS, Data, Labels, Tiles
+from convert.data import LABELS, Data, Labels, Part, Tiles
 from convert.errors import DataError
 from convert.layouts.sheets import LABELS_FILE
 from convert.recipe import Policy
@@ -39,6 +39,9 @@ VOTES = {
 
 OTHERS = ("votes_contempt", "votes_unknown", "votes_NF")
 """Votes for no label of the model: contempt, cannot tell, not a face."""
+
+CONTEMPT = len(LABELS)
+"""The column of `read_votes` with the votes for contempt, and the label it is in `by_majority`."""
 
 _ROUNDS = 400
 _STEP = 2.0
@@ -137,6 +140,40 @@ def load(path: Path, policy: Policy, votes: float, *, crowd: bool = False) -> Ta
     )
     targets = blended(chosen, among.astype(np.float32), votes)
     return Taught(relabelled, targets, shares[kept] if crowd else None)
+
+
+def by_majority(path: Path, part: Part) -> Tiles:
+    """Read the faces on which results on FER+ are published, with the majority's label.
+
+    The majority protocol of Barsoum et al., by the rules of the program they published with the
+    votes: of each face's ten kinds of votes single ones are taken for slips and left out; faces of
+    which more than half of the rest name one of eight expressions bear that one. The eighth is
+    `CONTEMPT`, which no model of this project can answer: it counts as an error.
+
+    Parameters
+    ----------
+    path
+        A folder with votes.
+    part
+        Which split of it, or both.
+
+    Raises
+    ------
+    DataError
+        As `load`, or no face has a majority.
+    """
+    faces, counts = data.load(path), read_votes(path)
+    kept, agreed = [], []
+    for split in ("train", "val") if part == "all" else (part,):
+        votes = np.where(counts[split] > 1, counts[split], 0)
+        majority = votes.argmax(axis=1)
+        named = (2 * votes.max(axis=1) > votes.sum(axis=1)) & (majority <= CONTEMPT)
+        kept.append(faces.split(split).pixels[named])
+        agreed.append(majority[named])
+    pixels, labels = np.concatenate(kept), np.concatenate(agreed)
+    if not labels.size:
+        raise DataError(f"{path / LABELS_FILE}: no face whose votes agree; take --policy labels")
+    return Tiles(pixels, labels)
 
 
 def one_hot(labels: Labels) -> Float32Array:

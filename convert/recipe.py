@@ -111,13 +111,15 @@ def rate(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * cosine)
 
 
-def options(settings: Mapping[str, str | int | float]) -> str:
+def options(settings: Mapping[str, str | int | float], start: str | None = None) -> str:
     """Return the options of `mien-convert train` by which a run was made.
 
     Parameters
     ----------
     settings
         Of its record. Teachers and what it started from are named by the sha256 of their files.
+    start
+        A better name for what it started from.
 
     Returns
     -------
@@ -135,8 +137,8 @@ def options(settings: Mapping[str, str | int | float]) -> str:
         if each.name not in _ALWAYS and value != getattr(usual, each.name):
             words.append(f"--{each.name.replace('_', '-')} {value}")
     words += [f"--teacher RUN-OF-{each[:12]}" for each in str(settings.get("teachers", "")).split()]
-    if settings.get("start"):
-        words.append(f"--start FILE-{str(settings['start'])[:12]}")
+    if begun_from := str(settings.get("start", "")):
+        words.append(f"--start {start or f'RUN-OF-{begun_from[:12]}/frame.keras'}")
     return " ".join(words)
 
 

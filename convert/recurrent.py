@@ -8,7 +8,6 @@ step in whatever `Arithmetic` it is given.
 | framework | GRU gates | LSTM gates           | z keeps | reset gate                          |
 |-----------|-----------|----------------------|---------|-------------------------------------|
 | Keras     | z r h     | i f c o              | the old | after or before (`reset_after`)     |
-| PyTorch   | r z n     | i f g o              | the old | after                               |
 | ONNX      | z r h     | i o f c              | the old | either (`linear_before_reset`)      |
 """
 
@@ -169,45 +168,6 @@ def from_keras(layer: Keras) -> Step:  # a layer of any Keras; it publishes no t
     return _step(gates, reset_after=bool(config.get("reset_after")))
 
 
-def from_torch(kind: Kind, state: Mapping[str, Weights], prefix: str = "") -> tuple[Step, ...]:
-    """Read the layers of `torch.nn.GRU`, `LSTM`, or one of their cells, first layer first.
-
-    Parameters
-    ----------
-    kind
-        Which of the two.
-    state
-        A state_dict, as arrays.
-    prefix
-        Where the module lies in it, with the dot: `encoder.rnn.`.
-
-    Raises
-    ------
-    SourceError
-        It reads both ways, projects its output, or weights are missing.
-    """
-    own = {key[len(prefix) :]: each for key, each in state.items() if key.startswith(prefix)}
-    for key in own:
-        if key.endswith("_reverse"):
-            raise SourceError(f"{prefix}{key}: {_BIDIRECTIONAL}")
-        if key.startswith("weight_hr"):
-            raise SourceError(
-                f"{prefix}{key}: projected LSTMs (proj_size) have no step; train one without"
-            )
-    suffixes = [""] if "weight_ih" in own else [f"_l{n}" for n in range(len(own))]
-    suffixes = [suffix for suffix in suffixes if f"weight_ih{suffix}" in own]
-    if not suffixes:
-        raise SourceError(f"state_dict: no {prefix}weight_ih_l0; give the prefix of the {kind}")
-    order = ("reset", "update", "candidate") if kind == "GRU" else _TORCH_LSTM
-    steps = []
-    for suffix in suffixes:
-        kernel, recurrent = own[f"weight_ih{suffix}"].T, own[f"weight_hh{suffix}"].T
-        none = np.zeros(kernel.shape[1], np.float32)
-        biases = (own.get(f"bias_{side}{suffix}", none) for side in ("ih", "hh"))
-        steps.append(_step(_split(order, kernel, recurrent, *biases), reset_after=True))
-    return tuple(steps)
-
-
 def from_onnx(
     kind: Kind, weights: Sequence[Weights | None], attributes: Mapping[str, Any], name: str
 ) -> Step:
@@ -252,7 +212,6 @@ def from_onnx(
 
 
 _KERAS_LSTM = ("input", "forget", "cell", "output")
-_TORCH_LSTM = ("input", "forget", "cell", "output")
 _ONNX_LSTM = ("input", "output", "forget", "cell")
 
 _BIDIRECTIONAL = "it needs the future, which a live stream does not have; train it one way"

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from convert import measure, metrics
 from convert.corruptions import CORRUPTIONS, STRENGTHS
-from convert.data import Data, Labels, Tiles, spread
+from convert.data import Data, Labels, Part, Tiles, spread
 from convert.errors import ConversionError, DataError
 from convert.layouts.tiles import fit
-from convert.measure import DataFacts, Part
+from convert.measure import DataFacts
 from convert.metrics import Interval
 from convert.subjects import Subject
 from edge.datatypes import UInt8Array

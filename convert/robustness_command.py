@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qsl
 
+from convert.recipe import POLICIES, Policy
 from edge.errors import UsageError
 
 if TYPE_CHECKING:  # --help must not wait for numpy
@@ -34,6 +35,7 @@ class Asked(argparse.Namespace):
     models: list[str]
     data: Path
     split: Literal["val", "train", "all"]
+    policy: Policy
     size: int
     tiles: int | None
     out: Path | None
@@ -51,6 +53,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=["val", "train", "all"], default="val", help="(%(default)s)"
     )
+    parser.add_argument(
+        "--policy", choices=POLICIES, default="labels",
+        help="what counts as right: labels, or what most votes name (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--size", type=_side, default=_SIDE, metavar="PIXELS",
         help="the side at which faces are spoilt, before each model's own (%(default)s)",
@@ -74,14 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
     MienError
         What is wrong with a model, the data or the options.
     """
-    from convert import data, report, robustness, robustness_report  # noqa: PLC0415  # see _EXPECTED
+    from convert import policies, report, robustness, robustness_report  # noqa: PLC0415  # see _EXPECTED
 
     asked = cast("Asked", arguments)
     if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
         raise UsageError(f"--out {asked.out}: is a file; name a folder")
     entrants = [_entrant(text) for text in asked.models]
     robustness.common_labels(entrants)
-    faces = data.load(asked.data, names=entrants[0].subject.labels, size=asked.size)
+    faces = policies.faces(asked.data, asked.policy, entrants[0].subject.labels, asked.size)
     found = robustness.compare(entrants, faces, asked.data.stem, asked.split, at_most=asked.tiles)
     if asked.out is not None:
         robustness_report.write(found, asked.out)

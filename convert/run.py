@@ -28,7 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from convert.errors import RunError
-from convert.metrics import Scores
+from convert.metrics import Published, Scores
 from convert.recipe import Policy
 from edge.bundle import ModelFile
 
@@ -37,6 +37,27 @@ Content = bytes | Callable[[Path], object]
 
 Figures = dict[str, float]
 """Named measurements of one epoch."""
+
+
+class Ancestor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A training whose weights another one started or learned from.
+
+    Attributes
+    ----------
+    sha256
+        Of its `frame.keras`.
+    options
+        Of `mien-convert train`.
+    data_sha256
+        As in `TrainingRecord`.
+    seconds
+        What it took.
+    """
+
+    sha256: str
+    options: str
+    data_sha256: str
+    seconds: float
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,6 +79,9 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Versions of the packages that trained it.
     machine
         What kind of machine it was begun on, so that the seconds mean something.
+    ancestors
+        The trainings whose weights it started or learned from, and theirs, oldest first, as far
+        as their run folders told.
     """
 
     settings: dict[str, str | int | float]
@@ -67,6 +91,7 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     machine: str
     epochs: tuple[Figures, ...] = ()
     best_epoch: int = 0
+    ancestors: tuple[Ancestor, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -129,7 +154,8 @@ class Quantised(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured, and on which files. Scores are of the frame model, tile by tile.
 
-    `policy` is what counted as right; see `convert.policies`.
+    `policy` is what counted as right; see `convert.policies`. `published` is of the int8 frame
+    model, where that was consensus.
     """
 
     frame_sha256: str
@@ -141,6 +167,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     quantised: Scores
     streams: StreamReport
     through_crop: ThroughCrop | None = None
+    published: Published | None = None
 
 
 Record = TypeVar("Record", bound=msgspec.Struct)

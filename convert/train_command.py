@@ -1,7 +1,8 @@
 """`mien-convert train`: its options, and what it does with them.
 
-Without any of the options that need PyTorch, `kalambate` is trained as ever, by TensorFlow
-(`convert.train`); any of them, or another network, is for `convert.engine`.
+Without any of the options that need PyTorch, `kalambate` is trained by TensorFlow
+(`convert.train`); any of them, or another network, is for `convert.engine`. What starts from
+weights is trained for a shorter time and more gently, unless it is told otherwise.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from convert.recipe import POLICIES, PRECISIONS, Recipe
 from edge.errors import UsageError
 
 if TYPE_CHECKING:  # --help must not wait for TensorFlow
+    import keras
+
     from convert.run import TrainingRecord
 
 NETWORKS = ("kalambate", "residual", "inverted", "branched", "teacher")
 """The keys of `models.FRAME_MODELS`, which --help must not import."""
 
+_USUAL = "kalambate"
 _EPOCHS = 80
+_FROM_WEIGHTS = {"epochs": 20, "learning_rate": 5e-4, "warm_up": 1.0}
 _LEAST_SIDE = 16
 """Pixels of a tile; the networks halve it three times."""
 
@@ -30,21 +35,23 @@ class Asked(argparse.Namespace):
 
     data: Path
     run: Path
-    model: str
-    epochs: int
+    model: str | None
+    epochs: int | None
     seed: int
     teacher: list[Path] | None
     answers: Path | None
-    start: Path | None
+    start: str | None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options but `--data` and `--run`."""
     usual = Recipe()
     parser.add_argument(
-        "--model", choices=NETWORKS, default="kalambate", help="which network (%(default)s)"
+        "--model", choices=NETWORKS, help=f"which network (that of --start, or {_USUAL})"
     )
-    parser.add_argument("--epochs", type=_whole, default=_EPOCHS, help="(%(default)s)")
+    parser.add_argument(
+        "--epochs", type=_whole, help=f"({_EPOCHS}; from weights {_FROM_WEIGHTS['epochs']})"
+    )
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
     group = parser.add_argument_group("ingredients (PyTorch trains with any of these)")
     group.add_argument(
@@ -90,60 +97,103 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="where teachers' answers are kept, for several students to share (the run folder)",
     )  # fmt: skip
     group.add_argument(
-        "--start", type=Path, metavar="FILE", help="a .keras file whose weights to start from"
+        "--start",
+        metavar="NAME|FILE",
+        help="weights to start from: a bundle that ships, or a .keras file",
     )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; print the best epoch."""
-    asked = Asked(**vars(arguments))
-    recipe = asked_recipe(asked)
-    record = _as_ever(asked) if recipe is None else _by_recipe(asked, recipe)
-    best = record.epochs[record.best_epoch - 1]
-    print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")  # noqa: T201  # a command's answer
-    return 0
-
-
-def asked_recipe(asked: Asked) -> Recipe | None:
-    """Return the recipe that was asked for; None for `kalambate` without any ingredient.
+    """Train; print the best epoch.
 
     Raises
     ------
     UsageError
         Teachers without a share of the target, or the other way round.
+    MienError
+        What is wrong with the data, the weights or the run folder.
+    """
+    asked = Asked(**vars(arguments))
+    if bool(asked.teacher) != bool(asked.teaching):
+        raise UsageError("--teacher RUN and --teaching SHARE go together; give both")
+    file = start = None
+    if asked.start is not None:
+        from convert import weights  # noqa: PLC0415  # --help must not wait for numpy
+
+        file = weights.find(asked.start)
+        start = _started(file)
+    recipe = asked_recipe(asked, None if start is None else start[0].name)
+    if recipe is None:
+        record = _as_ever(asked)
+    else:
+        teachers = [each / "frame.keras" for each in asked.teacher or ()]
+        learned_from = [*teachers, *filter(None, [file])]
+        record = _by_recipe(asked, recipe, start, learned_from)
+    best = record.epochs[record.best_epoch - 1]
+    print(f"best epoch {record.best_epoch}: val accuracy {best['val_accuracy']:.4f}")  # noqa: T201  # a command's answer
+    return 0
+
+
+def asked_recipe(asked: Asked, started: str | None = None) -> Recipe | None:
+    """Return the recipe that was asked for; None for `kalambate` without any ingredient.
+
+    Parameters
+    ----------
+    asked
+        The options.
+    started
+        Which network the weights to start from are of; None where there are none.
     """
     fields = [name for name in Recipe.__slots__ if name not in ("model", "epochs", "seed")]
     chosen = {name: value for name in fields if (value := getattr(asked, name)) is not None}
-    if asked.model == "kalambate" and not (chosen or asked.teacher or asked.start):
+    model = asked.model or started or _USUAL
+    if model == _USUAL and not (chosen or asked.teacher or started):
         return None
-    recipe = Recipe(model=asked.model, epochs=asked.epochs, seed=asked.seed, **chosen)
-    if bool(asked.teacher) != bool(recipe.teaching):
-        raise UsageError("--teacher RUN and --teaching SHARE go together; give both")
-    return recipe
+    usual = {"epochs": _EPOCHS} if started is None else _FROM_WEIGHTS
+    told = chosen if asked.epochs is None else chosen | {"epochs": asked.epochs}
+    return Recipe(model=model, seed=asked.seed, **(usual | told))
+
+
+def _started(file: Path) -> tuple[keras.Model, str]:
+    """Return the network in a file, and the file's sha256."""
+    from convert.run import sha256_of  # noqa: PLC0415  # --help must not wait for TensorFlow
+    from convert.train import load_network  # noqa: PLC0415  # likewise
+
+    network = load_network(file)
+    if network.name not in NETWORKS:
+        raise UsageError(
+            f"--start {file}: a network called {network.name}, which cannot be trained on; "
+            f"start from one of {', '.join(NETWORKS)}"
+        )
+    return network, sha256_of(file)
 
 
 def _as_ever(asked: Asked) -> TrainingRecord:
     from convert import data, train  # noqa: PLC0415  # --help must not wait for TensorFlow
 
-    settings = train.TrainSettings(model=asked.model, epochs=asked.epochs, seed=asked.seed)
+    settings = train.TrainSettings(epochs=asked.epochs or _EPOCHS, seed=asked.seed)
     return train.train(asked.run, data.load(asked.data), settings)
 
 
-def _by_recipe(asked: Asked, recipe: Recipe) -> TrainingRecord:
-    from convert import distil, engine, policies  # noqa: PLC0415  # see _as_ever
-    from convert.run import sha256_of  # noqa: PLC0415  # see _as_ever
-    from convert.train import load_network  # noqa: PLC0415  # see _as_ever
+def _by_recipe(
+    asked: Asked,
+    recipe: Recipe,
+    start: tuple[keras.Model, str] | None,
+    learned_from: list[Path],
+) -> TrainingRecord:
+    from convert import distil, engine, lineage, policies  # noqa: PLC0415  # see _as_ever
 
     taught = policies.load(asked.data, recipe.policy, recipe.votes, crowd=bool(recipe.crowd))
-    teachers = start = None
+    teachers = None
     if asked.teacher:
         cache = asked.answers or asked.run
         together = distil.Teachers(asked.teacher, recipe.temperature, recipe.precision, cache)
         teachers = (together.answers, together.sha256)
-    if asked.start:
-        start = (load_network(asked.start), sha256_of(asked.start))
-    return engine.train(asked.run, taught, recipe, teachers=teachers, start=start)
+    return engine.train(
+        asked.run, taught, recipe, teachers=teachers, start=start,
+        ancestors=lineage.ancestors(learned_from),
+    )  # fmt: skip
 
 
 def _whole(text: str) -> int:

@@ -2,7 +2,7 @@
 
 `mien-convert quantise` on a copy of a run folder that was trained: wall time, and the largest sum
 of what it and the processes it starts hold in memory at once (shared pages count in each, so the
-truth is less). Then how long `mien-convert --help` and `check mien-baseline` take from start to
+truth is less). Then how long `mien-convert --help` and `check mien-fer2013` take from start to
 end, the median of several. Exits with 1 where a bar is missed; those are for two cores.
 """
 
@@ -84,7 +84,7 @@ def main(run: str, data: str) -> int:
         ("quantise, wall time", seconds, MOST_S, "s"),
         ("quantise, peak memory", gigabytes, MOST_GB, "GB"),
         ("--help", start_s("--help"), MOST_START_S, "s"),
-        ("check mien-baseline", start_s("check", "mien-baseline"), MOST_START_S, "s"),
+        ("check mien-fer2013", start_s("check", "mien-fer2013"), MOST_START_S, "s"),
     ]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'':24} {'measured':>9} {'bar':>6}")

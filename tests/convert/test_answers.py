@@ -18,7 +18,7 @@ HAPPY = 3
 
 @pytest.fixture(scope="module")
 def baseline() -> tuple[StreamNetworks, StreamManifest]:
-    loaded, manifest = bundle.load_stream("mien-baseline")
+    loaded, manifest = bundle.load_stream("mien-fer2013")
     return StreamNetworks(loaded, manifest), manifest
 
 

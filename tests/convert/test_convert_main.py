@@ -73,7 +73,7 @@ def test_a_missing_package_is_one_line_with_the_extra_that_has_it(tmp_path: Path
 
 
 def test_a_reader_who_has_read_enough_is_no_traceback() -> None:
-    check = f"{sys.executable} -m convert check mien-baseline --json"
+    check = f"{sys.executable} -m convert check mien-fer2013 --json"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {check} | true"], capture_output=True, text=True,
         check=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from two_labels import NAMES, frame_file, write_archive
+from votes import with_votes
 
 from convert.__main__ import main
 
@@ -46,6 +47,18 @@ def test_tables_go_to_stdout(asked: list[str], capsys: pytest.CaptureFixture[str
     assert "| dark " in said
 
 
+def test_what_most_votes_name_is_held_against_published_results_too(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "voted"
+    shutil.copytree(data_folder, folder)
+    with_votes(folder, [[0, 0, 0, 9, 0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0, 1, 8, 0, 0]])
+    assert main(["evaluate", "mien-consensus", "--data", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["name"].endswith(", consensus")
+    assert (found["published"]["n"], found["published"]["contempt"]) == (35, 17)
+
+
 def test_json_is_the_whole_of_stdout(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*asked, "--json", "--split", "all"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -60,7 +73,7 @@ def test_a_page_is_left_where_it_is_asked_for(asked: list[str], tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["model"] == "it.tflite"
 
 
-@pytest.mark.parametrize("target", ["it.tflite", "mien-baseline"])
+@pytest.mark.parametrize("target", ["it.tflite", "mien-fer2013"])
 def test_what_the_device_runs_is_measured_without_tensorflow(
     target: str, model: str, data: str, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +102,7 @@ def test_what_the_device_runs_is_measured_without_tensorflow(
         ([], "name a MODEL, or a run folder as --run DIR; one of the two"),
         (["it", "--run", "run"], "one of the two"),
         (["it", "--through-crop"], "--through-crop goes with a run folder alone"),
-        (["mien-baseline", "--labels", "a,a"], "name each once"),
+        (["mien-fer2013", "--labels", "a,a"], "name each once"),
         (["it:it", "--weights", "w", "--input-shape", "48"], "w: there is no such file"),
         (["it:it", "--input-shape", "1-48"], "write it like 1x48x48"),
         (["--run", "run", "--split", "train"], "a run folder is measured on val"),

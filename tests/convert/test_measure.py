@@ -40,7 +40,7 @@ def shares(tiles: np.ndarray) -> np.ndarray:
     return np.hstack([1 - light, light])
 
 
-def measured(answer: Answer, faces: Data, part: measure.Part = "val") -> Measurement:
+def measured(answer: Answer, faces: Data, part: data.Part = "val") -> Measurement:
     return measure.measure(subject(answer), "it", faces, "shades", part)
 
 
@@ -130,13 +130,13 @@ def test_a_bundle_is_measured_on_streams_too(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "STREAMS", 2)
-    opened = subjects.open_model("mien-baseline", Given())
+    opened = subjects.open_model("mien-fer2013", Given())
     drawn = data.load(data_folder)
-    found = measure.measure(opened, "mien-baseline", drawn, "drawn", "val")
+    found = measure.measure(opened, "mien-fer2013", drawn, "drawn", "val")
     assert found.streams is not None
     assert (found.streams.streams, found.streams.steps) == (2, 80)
     assert list(found.scores) == ["int8"]
     alone = Data(drawn.train, drawn.val.of(np.flatnonzero(drawn.val.labels == 3)), "0" * 64)
-    found = measure.measure(opened, "mien-baseline", alone, "drawn", "val")
+    found = measure.measure(opened, "mien-fer2013", alone, "drawn", "val")
     assert found.streams is None
     assert "streams need two" in found.notes[0]

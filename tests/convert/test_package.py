@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,10 @@ pytest.importorskip("tensorflow")
 
 from keyfiles import KeyFiles, key_files
 
+from convert import weights
 from convert.__main__ import main
+from convert.data import FER2013_SHA256
+from convert.run import sha256_of
 from edge import bundle, goldens
 from edge.errors import BundleError
 from edge.networks import StreamNetworks
@@ -82,6 +86,51 @@ def test_the_card_gives_its_terms_and_commands(run: Path, tmp_path: Path) -> Non
     assert "composed" in card
     assert "owner of the data" in card
     assert "{" not in card
+
+
+@pytest.mark.parametrize(
+    ("start", "command", "licence", "carded"),
+    [
+        ("mien-consensus", "--start mien-consensus", "weights trained on FER2013", True),
+        (
+            "5" * 64,
+            "--start RUN-OF-555555555555/frame.keras",
+            "what holds for the weights it started",
+            False,
+        ),
+    ],
+)
+def test_terms_of_the_weights_it_started_from_go_with_it(
+    run: Path, tmp_path: Path, start: str, command: str, licence: str, *, carded: bool
+) -> None:
+    known = weights.shipped().get(start)
+    record = json.loads((run / "frame.json").read_text())
+    record["settings"] |= {"start": sha256_of(known) if known else start, "policy": "labels"}
+    (run / "frame.json").write_text(json.dumps(record))
+    assert package(run, tmp_path / "drawn") == 0
+    manifest = bundle.load_stream(str(tmp_path / "drawn"))[1]
+    assert licence in manifest.provenance.licence
+    assert "the owner of the training data" in manifest.provenance.licence
+    card = (tmp_path / "drawn" / "MODEL_CARD.md").read_text()
+    assert command in card
+    assert ("and so is this network" in " ".join(card.split())) is carded
+
+
+def test_the_card_tells_what_was_trained_before_it(run: Path, tmp_path: Path) -> None:
+    record = json.loads((run / "frame.json").read_text())
+    before = {"sha256": "7" * 64, "options": "--model teacher --epochs 9 --seed 1",
+              "data_sha256": FER2013_SHA256, "seconds": 600}  # fmt: skip
+    record["settings"] |= {"start": "7" * 64, "policy": "labels"}
+    (run / "frame.json").write_text(json.dumps(record | {"ancestors": [before]}))
+    assert package(run, tmp_path / "drawn") == 0
+    card = (tmp_path / "drawn" / "MODEL_CARD.md").read_text()
+    assert f"train --data DATA --run RUN-OF-777777777777 {before['options']}" in card
+    assert "took 10 minutes" in " ".join(card.split())
+    assert "and so is this network" in " ".join(card.split())
+    provenance = bundle.load_stream(str(tmp_path / "drawn"))[1].provenance
+    assert provenance.training["frame_ancestor_1"] == f"{'7' * 64} {before['options']}"
+    assert "weights trained on FER2013" in provenance.licence
+    assert "what holds for" not in provenance.licence
 
 
 def test_a_bundle_is_replaced_whole(run: Path, tmp_path: Path) -> None:

@@ -6,24 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from votes import with_votes
 
 from convert import data, policies
 from convert.data import LABELS
 from convert.errors import DataError
 from edge.errors import UsageError
-
-COLUMNS = [*(policies.VOTES[label] for label in LABELS), *policies.OTHERS]
-
-
-def with_votes(folder: Path, votes: list[list[int]]) -> Path:
-    """Add vote columns to a data folder, the rows taking turns; return it."""
-    file = folder / "labels.csv"
-    head, *rows = file.read_text().splitlines()
-    lines = [f"{head},{','.join(COLUMNS)}"]
-    for index, row in enumerate(rows):
-        lines.append(f"{row},{','.join(map(str, votes[index % len(votes)]))}")
-    file.write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.fixture
@@ -143,3 +131,35 @@ def test_votes_are_for_their_own_labels_alone(voted: Path) -> None:
     with pytest.raises(UsageError, match="measure it on labels"):
         policies.faces(voted, "consensus", size=64)
     assert policies.faces(voted, "labels", size=64).val.pixels.shape[1:] == (64, 64)
+
+
+@pytest.fixture
+def published(data_folder: Path, tmp_path: Path) -> Path:
+    for file in data_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return with_votes(
+        tmp_path,
+        [
+            [0, 0, 0, 5, 1, 1, 1, 1, 1, 0],  # happy, once single votes are left out
+            [0, 0, 0, 2, 0, 0, 0, 8, 0, 0],  # contempt
+            [0, 0, 0, 2, 0, 0, 0, 0, 8, 0],  # most cannot tell
+            [0, 0, 0, 5, 0, 0, 5, 0, 0, 0],  # no more than half
+            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],  # nothing but slips
+        ],
+    )
+
+
+def test_the_published_protocol_has_an_eighth_label(published: Path) -> None:
+    found = policies.by_majority(published, "val")
+    assert found.labels.tolist() == [LABELS.index("happy"), policies.CONTEMPT] * 7
+    assert (found.pixels == data.load(published).val.pixels[np.arange(35) % 5 < 2]).all()
+    assert len(policies.by_majority(published, "all")) == 2 * (140 + 35) // 5
+
+
+def test_the_published_protocol_needs_majorities(published: Path) -> None:
+    file = published / "labels.csv"
+    head, *rows = file.read_text().splitlines()
+    nobody = [",".join([*row.split(",")[:-10], *"0" * 10]) for row in rows]
+    file.write_text("\n".join([head, *nobody]) + "\n")
+    with pytest.raises(DataError, match="take --policy labels"):
+        policies.by_majority(published, "val")

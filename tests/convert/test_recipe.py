@@ -37,6 +37,12 @@ def test_options_name_what_differs_from_the_usual() -> None:
     )
 
 
+def test_what_a_run_started_from_is_named_by_its_sha256_or_better() -> None:
+    settings = dict.fromkeys(("model", "epochs", "seed", "policy"), "x") | {"start": "ab" * 32}
+    assert options(settings).endswith("--start RUN-OF-abababababab/frame.keras")
+    assert options(settings, "mien-consensus").endswith("--start mien-consensus")
+
+
 def test_options_of_a_run_without_a_recipe_are_those_it_had() -> None:
     settings = {"model": "kalambate", "epochs": 80, "seed": 1, "batch": 128, "learning_rate": 1e-3}
     assert options(settings) == "--model kalambate --epochs 80 --seed 1"

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from in_numpy import InNumpy
 from optional import needed
 
-from convert.arithmetic import InKeras, InNumpy
+from convert.arithmetic import InKeras
 from convert.errors import SourceError
 from convert.recurrent import (
     Gru,
+    Kind,
     Lstm,
     describe,
     from_keras,
     from_onnx,
-    from_torch,
 )
 
 Array = npt.NDArray[Any]
@@ -83,33 +85,6 @@ def test_keras_cells() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
-def test_torch(kind: str, layers: int, bias: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    torch = needed("torch")
-    torch.manual_seed(3)
-    module = getattr(torch.nn, kind)(WIDTH, UNITS, num_layers=layers, bias=bias).eval()
-    state = {f"body.{key}": each.numpy() for key, each in module.state_dict().items()}
-    steps = from_torch(kind, state, "body.")
-    assert len(steps) == layers
-    with torch.no_grad():
-        wanted = module(torch.from_numpy(sequence()))[0].numpy()
-    assert np.abs(outputs(steps, sequence()) - wanted).max() < EXACT
-
-
-def test_torch_cell() -> None:
-    torch = needed("torch")
-    cell = torch.nn.LSTMCell(WIDTH, UNITS)
-    (step,) = from_torch("LSTM", {key: each.numpy() for key, each in cell.state_dict().items()})
-    x, h, c = torch.randn(1, WIDTH), torch.randn(1, UNITS), torch.randn(1, UNITS)
-    with torch.no_grad():
-        wanted = cell(x, (h, c))
-    found = step.advance(InNumpy(), "step", x.numpy(), (h.numpy(), c.numpy()))
-    for given, right in zip(found, wanted, strict=True):
-        assert np.abs(given - right.numpy()).max() < EXACT
-
-
-@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("kind", "reset_after"), [("GRU", 0), ("GRU", 1), ("LSTM", None)])
 def test_onnx(kind: str, reset_after: int | None, bias: bool) -> None:  # noqa: FBT001  # a parameter of the test
     onnx, runtime = needed("onnx"), needed("onnxruntime")
@@ -167,36 +142,19 @@ def test_as_keras_layers(how: str) -> None:
         assert np.abs(now[0][0] - right).max() < EXACT
 
 
+def drawn(kind: Kind, scale: float = 1.0, order: Sequence[int] = (0, 1, 2)) -> Gru | Lstm:
+    """A step of drawn weights, its gates' blocks put in another order."""
+    random, gates = np.random.default_rng(0), 3 if kind == "GRU" else 4
+    rows = [UNITS * gate + np.arange(UNITS) for gate in (order if gates == 3 else range(4))]
+    weights = [
+        random.normal(0, scale, (1, gates * UNITS, width))[:, np.concatenate(rows)]
+        for width in (WIDTH, UNITS)
+    ]
+    return from_onnx(kind, [*weights, None], {"linear_before_reset": 1}, "drawn")
+
+
 def test_state_stays_within_one() -> None:
-    random = np.random.default_rng(0)
-    state = {
-        "weight_ih_l0": random.normal(0, 40, (3 * UNITS, WIDTH)),
-        "weight_hh_l0": random.normal(0, 40, (3 * UNITS, UNITS)),
-    }
-    found = outputs(from_torch("GRU", state), sequence() * 100)
-    assert np.abs(found).max() <= 1
-
-
-def torch_weights(**more: Anything) -> dict[str, Array]:
-    random = np.random.default_rng(0)
-    return {
-        "weight_ih_l0": random.normal(size=(3 * UNITS, WIDTH)),
-        "weight_hh_l0": random.normal(size=(3 * UNITS, UNITS)),
-        **more,
-    }
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        (torch_weights(weight_ih_l0_reverse=np.zeros((1, 1))), "needs the future"),
-        (torch_weights(weight_hr_l0=np.zeros((1, 1))), "proj_size"),
-        ({}, "no weight_ih_l0"),
-    ],
-)
-def test_torch_refused(state: dict[str, Array], said: str) -> None:
-    with pytest.raises(SourceError, match=said):
-        from_torch("GRU", state)
+    assert np.abs(outputs([drawn("GRU", 40)], sequence() * 100)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -249,22 +207,14 @@ def test_keras_refused(layer: Anything, said: str) -> None:
 
 
 def test_described() -> None:
-    (gru,) = from_torch("GRU", torch_weights())
-    assert isinstance(gru, Gru)
-    assert describe(gru) == f"GRU of {UNITS} units, reset after"
-    lstm = {key: np.concatenate([each, each[:UNITS]]) for key, each in torch_weights().items()}
-    (step,) = from_torch("LSTM", lstm)
-    assert isinstance(step, Lstm)
-    assert describe(step) == f"LSTM of {UNITS} units"
+    assert describe(drawn("GRU")) == f"GRU of {UNITS} units, reset after"
+    assert describe(drawn("LSTM")) == f"LSTM of {UNITS} units"
 
 
 def test_gates_are_told_apart() -> None:
     """Swapping any two gates of a GRU changes its answers: the tests above cannot pass by luck."""
-    state = torch_weights()
-    right = outputs(from_torch("GRU", state), sequence())
+    right = outputs([drawn("GRU")], sequence())
     for order in itertools.permutations(range(3)):
-        if order == (0, 1, 2):
-            continue
-        rows = np.concatenate([np.arange(UNITS) + UNITS * gate for gate in order])
-        swapped = {key: each[rows] for key, each in state.items()}
-        assert np.abs(outputs(from_torch("GRU", swapped), sequence()) - right).max() > 0.1
+        if order != (0, 1, 2):
+            swapped = outputs([drawn("GRU", order=order)], sequence())
+            assert np.abs(swapped - right).max() > 0.1

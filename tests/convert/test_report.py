@@ -60,6 +60,15 @@ def test_everything_that_was_measured_is_in_the_tables(measured: Measurement) ->
     assert "faces found in 7 of 9 tiles" in report.measurement_tables(with_crop)
 
 
+def test_the_published_protocol_is_told_in_a_sentence(measured: Measurement) -> None:
+    answers = np.eye(7, dtype=np.float32)[[0, 1, 2, 3]]
+    found = metrics.published(answers, np.array([0, 1, 7, 3]))
+    assert (found.n, found.contempt, found.right, found.accuracy) == (4, 1, 3, 0.75)
+    text = report.measurement_tables(msgspec.structs.replace(measured, published=found))
+    assert "1 of 4 faces are contempt" in text
+    assert "it is right for 75.0 % (30.1 to 95.4 % at 95 %)" in text
+
+
 def test_cautions_are_those_that_apply(measured: Measurement) -> None:
     said = " ".join(report.cautions(measured))
     assert "what a person feels" in said

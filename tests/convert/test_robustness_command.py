@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from two_labels import NAMES, frame_file, write_archive
+from votes import with_votes
 
+from convert import data
 from convert.__main__ import main
 from convert.robustness_command import parse_model
 from convert.subjects import Given
@@ -49,6 +52,19 @@ def test_json_is_the_whole_of_stdout(capsys: pytest.CaptureFixture[str]) -> None
     assert found["rows"][0]["shares"]["it.tflite"]["accuracy"] == 1
 
 
+def test_what_is_right_may_be_what_most_votes_name(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "voted"
+    shutil.copytree(data_folder, folder)
+    with_votes(folder, [[0, 0, 0, 9, 0, 0, 1, 0, 0, 0], [0, 0, 0, 5, 0, 0, 5, 0, 0, 0]])
+    words = ["robustness", "mien-consensus", "--data", str(folder), "--policy", "consensus"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["name"] == "voted, consensus"
+    assert found["data"]["counts"] == dict.fromkeys(data.LABELS, 0) | {"happy": 18}
+
+
 def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Path) -> None:
     """A bundle and a file, by the device's own code, where TensorFlow is not to be had."""
     labels = "labels=angry,happy"
@@ -60,7 +76,7 @@ def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Pa
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "robustness",
-         "mien-baseline", f"{tmp_path}/it.tflite?{labels}", "--data", str(data_folder),
+         "mien-fer2013", f"{tmp_path}/it.tflite?{labels}", "--data", str(data_folder),
          "--out", str(tmp_path / "out")],
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
@@ -90,7 +106,7 @@ def test_a_float_model_is_measured_too(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("text", "model", "name", "given"),
     [
-        ("mien-baseline", "mien-baseline", None, Given(spelling="?{}=")),
+        ("mien-fer2013", "mien-fer2013", None, Given(spelling="?{}=")),
         (
             "a/b.h5?mean=0&std=255&name=their+own",
             "a/b.h5", "their+own", Given(mean=0, std=255, spelling="?{}="),
@@ -120,7 +136,7 @@ def test_a_file_with_a_question_mark_in_its_name_is_that_file(tmp_path: Path) ->
         (["none"], "none: no such file or folder, and no bundle of that name"),
         (["run"], "run: is a run folder, .* RUN/frame.tflite"),
         (["it.tflite"], "name its labels in their order: ?labels=A,B,…"),
-        (["mien-baseline?mean=1"], "?mean: mien-baseline is a bundle, which says that itself"),
+        (["mien-fer2013?mean=1"], "?mean: mien-fer2013 is a bundle, which says that itself"),
         (["it.tflite?" + LABELS + "&std=0"], "?mean=128 ?std=0: give a number, and one above zero"),
         (
             ["it?weight=w"],
@@ -133,7 +149,7 @@ def test_a_file_with_a_question_mark_in_its_name_is_that_file(tmp_path: Path) ->
         (["it?weights="], "weights= should be a file"),
         (["it?"], "nothing is told behind the question mark"),
         ([f"it.tflite?{LABELS}"] * 2, "two models are called it.tflite"),
-        ([f"it.tflite?{LABELS}", "mien-baseline"], "have not two labels in common"),
+        ([f"it.tflite?{LABELS}", "mien-fer2013"], "have not two labels in common"),
         ([f"it.tflite?{LABELS}", "--out", "it.tflite"], "is a file; name a folder"),
     ],
 )
@@ -151,5 +167,5 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize("options", [["--size", "15"], ["--tiles", "0"], ["--split", "test"]])
 def test_options_out_of_range_exit_2(options: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["robustness", "mien-baseline", "--data", "shades.npz", *options])
+        main(["robustness", "mien-fer2013", "--data", "shades.npz", *options])
     assert exit_.value.code == 2

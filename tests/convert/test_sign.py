@@ -123,7 +123,7 @@ def test_a_bundle_that_is_not_there_is_named(
 def test_a_damaged_bundle_is_not_signed(
     tmp_path: Path, keys: KeyFiles, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = Path(shutil.copytree(bundle.locate("mien-baseline"), tmp_path / "mine"))
+    folder = Path(shutil.copytree(bundle.locate("mien-fer2013"), tmp_path / "mine"))
     (folder / "head.tflite").write_bytes(b"")
     assert sign(folder, keys.private, tmp_path / "out") == 1
     assert "head.tflite: sha256 is" in refused(capsys)

@@ -105,8 +105,8 @@ def test_what_the_runtime_refuses_is_said(save: Callable[[bytes], str]) -> None:
 
 
 def test_a_bundle_says_all_by_itself() -> None:
-    subject = subjects.open_model("mien-baseline", Given())
-    assert subject.kind.startswith("bundle mien-baseline@")
+    subject = subjects.open_model("mien-fer2013", Given())
+    assert subject.kind.startswith("bundle mien-fer2013@")
     assert set(subject.files) == {"manifest.json", "frame.tflite", "head.tflite"}
     assert subject.networks is not None
     assert subject.answer(np.zeros((2, 48, 48), np.uint8)).shape == (2, 7)
@@ -115,14 +115,14 @@ def test_a_bundle_says_all_by_itself() -> None:
 @pytest.mark.parametrize(
     ("model", "given", "said"),
     [
-        ("mien-baseline", TWO, "--labels: mien-baseline is a bundle"),
-        ("mien-baseline", Given(mean=1), "--mean: mien-baseline is a bundle"),
-        ("mien-baseline", Given(input_shape=(1, 8, 8)), "--input-shape: mien-baseline"),
+        ("mien-fer2013", TWO, "--labels: mien-fer2013 is a bundle"),
+        ("mien-fer2013", Given(mean=1), "--mean: mien-fer2013 is a bundle"),
+        ("mien-fer2013", Given(input_shape=(1, 8, 8)), "--input-shape: mien-fer2013"),
         ("it.tflite", Given(weights=Path("w.pt")), "--weights: it.tflite is no MODULE:FACTORY"),
         ("it.tflite", Given(std=0), "--mean 128 --std 0: give a number, and one above zero"),
         ("it.tflite", Given(mean=float("nan")), "--mean nan"),
         ("blazeface-short", Given(), "it finds faces and names no expression"),
-        ("mien-basline", Given(), r"no such file or folder, and no bundle .*mien-baseline"),
+        ("mien-fer203", Given(), r"no such file or folder, and no bundle .*mien-fer2013"),
     ],
 )
 def test_wrong_usage_says_what_to_leave_out(model: str, given: Given, said: str) -> None:

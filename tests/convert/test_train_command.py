@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from optional import needed
 
-from convert import train_command
+from convert import train_command, weights
 from convert.__main__ import main
+from convert.golden import draw_face
 from convert.recipe import Recipe
+from convert.run import TrainingRecord, read_record
 from convert.train_command import Asked
 
 
@@ -31,6 +35,15 @@ def test_another_network_or_an_ingredient_is_for_the_engine() -> None:
     )
     assert train_command.asked_recipe(asked("--votes", "0")) == Recipe(
         model="kalambate", epochs=80, votes=0.0
+    )
+
+
+def test_what_starts_from_weights_is_trained_gently_and_is_what_they_are_of() -> None:
+    begun = train_command.asked_recipe(asked("--start", "mien-consensus"), "residual")
+    assert begun == Recipe(model="residual", epochs=20, learning_rate=5e-4, warm_up=1)
+    told = asked("--start", "x", "--epochs", "3", "--learning-rate", "0.1", "--model", "inverted")
+    assert train_command.asked_recipe(told, "residual") == Recipe(
+        model="inverted", epochs=3, learning_rate=0.1, warm_up=1
     )
 
 
@@ -73,3 +86,37 @@ def test_a_network_is_trained_and_taught_from_the_command_line(
     taught = ["--teacher", str(first), "--teaching", "0.5", "--start", str(first / "frame.keras")]
     assert main([*words, "--run", str(second), *taught, "--views", "1"]) == 0
     assert len(list(second.glob("answers-*.npy"))) == 1
+
+
+def test_the_weights_that_ship_learn_from_an_integrators_own_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    needed("torch")
+    random = np.random.default_rng(4)
+    for split, count in (("train", 24), ("val", 8)):
+        for place, label in enumerate(("happy", "neutral")):
+            folder = tmp_path / "faces" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                tile = draw_face(random, 96)
+                tile[48 * place : 48 * place + 48] //= 2
+                cv2.imwrite(str(folder / f"{number}.png"), tile)
+    words = ["--data", str(tmp_path / "faces"), "--run", str(tmp_path / "run"), "--epochs", "2"]
+    assert main(["train", *words, "--start", "mien-consensus"]) == 0
+    assert "best epoch" in capsys.readouterr().out
+    record = read_record(tmp_path / "run" / "frame.json", TrainingRecord, made_by="train")
+    assert record.settings["model"] == "residual"
+    assert weights.name_of(str(record.settings["start"])) == "mien-consensus"
+
+
+def test_weights_of_a_network_that_is_not_known_are_no_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras = pytest.importorskip("keras")
+    tile = keras.Input((48, 48, 1))
+    scores = keras.layers.Dense(7)(keras.layers.Flatten()(tile))
+    file = tmp_path / "mine.keras"
+    keras.Model(tile, scores, name="mine").save(file)
+    assert main(["train", "--data", "d", "--run", "r", "--start", str(file)]) == 2
+    assert "a network called mine, which cannot be trained on" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from edge.imaging import luma_of, read_image
 from edge.settings import Camera, Settings
 
 DATA = Path(__file__).parents[1] / "data"
-_, MANIFEST = bundle.load_stream("mien-baseline")
+_, MANIFEST = bundle.load_stream("mien-fer2013")
 
 
 def view_of(bgr: np.ndarray) -> list[str]:

@@ -43,23 +43,23 @@ def test_every_shipped_bundle_loads_and_says_where_it_is_from(name: str) -> None
     assert loaded.manifest.provenance.origin
 
 
-def test_the_house_ships_two_detectors_and_an_expression_bundle() -> None:
+def test_the_house_ships_two_detectors_and_two_expression_bundles() -> None:
     assert bundle.shipped() == [
         "blazeface-full",
         "blazeface-short",
-        "mien-baseline",
         "mien-consensus",
+        "mien-fer2013",
     ]
 
 
 def test_a_bundle_is_named_by_its_folder_too(copy: Callable[[str], Path]) -> None:
-    folder = copy("mien-baseline")
-    assert bundle.load(str(folder)).sha256 == bundle.load("mien-baseline").sha256
+    folder = copy("mien-fer2013")
+    assert bundle.load(str(folder)).sha256 == bundle.load("mien-fer2013").sha256
 
 
 def test_the_ident_names_the_very_manifest() -> None:
-    loaded = bundle.load("mien-baseline")
-    assert loaded.ident == f"mien-baseline@{loaded.manifest.version}+{loaded.sha256[:12]}"
+    loaded = bundle.load("mien-fer2013")
+    assert loaded.ident == f"mien-fer2013@{loaded.manifest.version}+{loaded.sha256[:12]}"
 
 
 def test_a_missing_bundle_names_those_there_are() -> None:
@@ -68,14 +68,14 @@ def test_a_missing_bundle_names_those_there_are() -> None:
 
 
 def test_a_missing_file_is_named(copy: Callable[[str], Path]) -> None:
-    folder = copy("mien-baseline")
+    folder = copy("mien-fer2013")
     (folder / "head.tflite").unlink()
     with pytest.raises(BundleError, match=r"head\.tflite: No such file .*copy the whole bundle"):
         bundle.load(str(folder))
 
 
 def test_a_truncated_file_is_named(copy: Callable[[str], Path]) -> None:
-    folder = copy("mien-baseline")
+    folder = copy("mien-fer2013")
     file = folder / "frame.tflite"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(BundleError, match=r"frame\.tflite: sha256 is .* cut short"):
@@ -117,7 +117,7 @@ def test_an_altered_file_is_named(copy: Callable[[str], Path]) -> None:
 def test_a_manifest_that_cannot_be_right_is_refused(
     copy: Callable[[str], Path], change: Callable[[dict[str, Any]], None], complaint: str
 ) -> None:
-    folder = copy("mien-baseline")
+    folder = copy("mien-fer2013")
     edit(folder, change)
     with pytest.raises(BundleError, match=complaint) as raised:
         bundle.load(str(folder))
@@ -126,7 +126,7 @@ def test_a_manifest_that_cannot_be_right_is_refused(
 
 
 def test_a_manifest_that_is_no_json_is_refused(copy: Callable[[str], Path]) -> None:
-    folder = copy("mien-baseline")
+    folder = copy("mien-fer2013")
     (folder / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
         bundle.load(str(folder))
@@ -136,7 +136,7 @@ def test_a_detector_is_no_expression_bundle_and_the_other_way_round() -> None:
     with pytest.raises(BundleError, match="it is a face detector"):
         bundle.load_stream("blazeface-short")
     with pytest.raises(BundleError, match="it is an expression model"):
-        bundle.load_detector("mien-baseline")
+        bundle.load_detector("mien-fer2013")
 
 
 TEXT = (SHIPPED / "blazeface-short" / "manifest.json").read_bytes()

@@ -14,7 +14,7 @@ from edge.datatypes import UNSURE
 from edge.emotion import EmotionModel, Memory
 from edge.networks import Embedding, StreamNetworks, softmax
 
-BUNDLE, MANIFEST = bundle.load_stream("mien-baseline")
+BUNDLE, MANIFEST = bundle.load_stream("mien-fer2013")
 LOGITS = next(tensor for tensor in MANIFEST.frame.outputs if tensor.role == "logits")
 STEP_S = 1 / MANIFEST.step_hz
 

@@ -13,7 +13,7 @@ from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.networks import StreamNetworks
 
-LOADED, MANIFEST = bundle.load_stream("mien-baseline")
+LOADED, MANIFEST = bundle.load_stream("mien-fer2013")
 GOLDENS = goldens.read(LOADED, MANIFEST)
 
 

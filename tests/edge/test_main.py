@@ -149,7 +149,7 @@ def test_cameras_take_turns_and_each_tells_its_own_story(tmp_path: Path) -> None
 
 def damaged_bundle(folder: Path, file: str, size: int) -> Path:
     copy = Path(
-        shutil.copytree(Path(bundle.__file__).parent / "bundles" / "mien-baseline", folder / "b")
+        shutil.copytree(Path(bundle.__file__).parent / "bundles" / "mien-fer2013", folder / "b")
     )
     (copy / file).write_bytes((copy / file).read_bytes()[:size])
     return copy

@@ -331,7 +331,7 @@ def bundles(tmp_path: Path, keys: KeyFiles, monkeypatch: pytest.MonkeyPatch) -> 
     """Signed copies of what ships, and an environment that asks for them."""
     found = {
         "detector": signed("blazeface-short", tmp_path, keys),
-        "emotion": signed("mien-baseline", tmp_path, keys),
+        "emotion": signed("mien-fer2013", tmp_path, keys),
     }
     monkeypatch.setenv("MIEN_BUNDLE_KEY", str(keys.public))
     for table, folder in found.items():
