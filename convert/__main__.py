@@ -12,7 +12,9 @@ from typing import Literal, TypeAlias
 
 from convert import (
     evaluate_command,
+    events_command,
     filters_command,
+    quality_command,
     robustness_command,
     streams_command,
     train_command,
@@ -58,7 +60,7 @@ class Arguments(argparse.Namespace):
     json: bool
     name: str
     version: str
-    abstain_below: float
+    abstain_below: float | None
     tiles: int
     source: str
     trained: str | None
@@ -195,6 +197,14 @@ def _add_results(add: AddCommand) -> None:
     _add_data(filters)
     filters_command.add_options(filters)
 
+    events = add("events", help="measure how long a change should hold before it is told")
+    _add_data(events)
+    events_command.add_options(events)
+
+    quality = add("quality", help="measure how poor a look at a face may be before it is refused")
+    _add_data(quality)
+    quality_command.add_options(quality)
+
     trainings = add("trainings", help="compare training runs: what each changed, what came of it")
     trainings_command.add_options(trainings)
 
@@ -221,8 +231,8 @@ def _add_results(add: AddCommand) -> None:
     package.add_argument("--name", required=True, help="lower-case letters, digits and dashes")
     package.add_argument("--version", default="1", help="of the bundle (%(default)s)")
     package.add_argument(
-        "--abstain-below", type=float, default=0.4, metavar="SHARE",
-        help="answer `unsure` below this confidence (%(default)s)",
+        "--abstain-below", type=float, metavar="SHARE",
+        help="answer `unsure` below this confidence (as `evaluate` found best)",
     )  # fmt: skip
     package.add_argument(
         "--sign", type=Path, metavar="KEY", help="sign it with this Ed25519 private key (PEM)"

@@ -9,17 +9,26 @@ from convert import card_words as words
 from convert import gates, lineage, report, weights
 from convert.data import data_name
 from convert.draft import Origin, RunRecords
-from convert.run import Evaluation, TrainingRecord
+from convert.run import Doubt, Evaluation, TrainingRecord
 from convert.sources import SourceRecord
 from edge.bundle import StreamManifest
 from edge.goldens import Goldens
 
 
 def text(
-    manifest: StreamManifest, records: RunRecords, evaluation: Evaluation, goldens: Goldens
+    manifest: StreamManifest,
+    records: RunRecords,
+    evaluation: Evaluation,
+    doubt: Doubt,
+    goldens: Goldens,
 ) -> str:
-    """Return a bundle's model card in Markdown; every figure comes from a record of the run."""
-    commands = commands_of(manifest, records, evaluation)
+    """Return a bundle's model card in Markdown; every figure comes from a record of the run.
+
+    `doubt` is the evaluation's own. The card shows the figures of `convert.doubt_plot`, which lie
+    beside it.
+    """
+    told = manifest.calibration.abstain_below != doubt.abstain_below
+    commands = commands_of(manifest, records, evaluation, told=told)
     trained = isinstance(records.frame, TrainingRecord)
     own = ""
     if isinstance(records.frame, TrainingRecord):
@@ -52,9 +61,8 @@ def text(
         by_majority=report.by_majority(evaluation.published) if evaluation.published else "",
         crop=_crop(evaluation),
         **_parity(records),
-        streams=report.streams_table(evaluation.streams),
-        temperature=_temperature(records.head),
-        abstain=manifest.calibration.abstain_below,
+        streams=report.beside_table(evaluation.streams),
+        **_doubt(manifest, doubt),
         faces=len(goldens.faces),
         steps=len(goldens.order),
         frame_tolerance=goldens.frame_tolerance,
@@ -65,8 +73,13 @@ def text(
     return _wrapped(card)
 
 
-def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evaluation) -> list[str]:
-    """Return the command lines that make a bundle like this one."""
+def commands_of(
+    manifest: StreamManifest, records: RunRecords, evaluation: Evaluation, *, told: bool
+) -> list[str]:
+    """Return the command lines that make a bundle like this one.
+
+    `told` says whether its threshold is another than the one that was measured to be best.
+    """
     folders = "--data DATA --run RUN"
     lines = []
     frame, head, made = records.frame, records.head, records.quantised
@@ -86,9 +99,10 @@ def commands_of(manifest: StreamManifest, records: RunRecords, evaluation: Evalu
         lines.append(f"quantise HEAD-SOURCE {folders}")
     lines.append(f"quantise {folders} --head {made.head_precision}{_how(records)}")
     lines.append(f"evaluate {folders}{' --through-crop' if evaluation.through_crop else ''}")
+    threshold = f"--abstain-below {manifest.calibration.abstain_below:g} " if told else ""
     lines.append(
         f"package --run RUN --name {manifest.name} --version {manifest.version} "
-        f"--abstain-below {manifest.calibration.abstain_below:g} --out BUNDLE"
+        f"{threshold}--out BUNDLE"
     )
     return [f"mien-convert {line}" for line in lines]
 
@@ -174,15 +188,29 @@ def _parity(records: RunRecords) -> dict[str, str | int]:
     }
 
 
-def _temperature(head: Origin) -> str:
-    if isinstance(head, TrainingRecord):
-        return (
-            "The temperature was fitted, and the head's best epoch chosen, on other streams of the "
-            "same stills (`mien-convert train-head`)."
-        )
-    return (
-        "The temperature was fitted on other streams of the same stills (`mien-convert quantise`)."
-    )
+def _doubt(manifest: StreamManifest, doubt: Doubt) -> dict[str, str | int | float]:
+    """Return what the card says of calibration and of abstaining."""
+    abstain = manifest.calibration.abstain_below
+    if abstain == doubt.abstain_below:
+        why = words.BY_RULE
+    else:
+        why = words.TOLD.format(chosen=doubt.abstain_below)
+    # The curve's own thresholds lie 0.01 apart.
+    _, answered, right = min(doubt.curve, key=lambda point: abs(point[0] - abstain))
+    return {
+        "doubt_streams": doubt.streams,
+        "doubt_steps": f"{doubt.steps:,}",
+        "folds": doubt.folds,
+        "temperature": manifest.calibration.temperature,
+        "doubt": report.doubt_table(doubt),
+        "abstains": words.ABSTAINS.format(
+            abstain=abstain,
+            why=why,
+            answered=report.percent(answered),
+            right=report.percent(right),
+        ),
+        "curve": report.curve_table(doubt.curve[:: report.CURVE_STEP]),
+    }
 
 
 def _duration(seconds: float) -> str:
@@ -209,10 +237,10 @@ def _crop(evaluation: Evaluation) -> str:
 
 
 def _wrapped(markdown: str) -> str:
-    """Fold prose and list items to lines of 96 columns; leave tables, code and titles alone."""
+    """Fold prose and list items to lines of 96 columns; leave all else alone."""
     blocks = []
     for block in filter(None, re.split(r"\n\n+", markdown.strip())):
-        if block.startswith(("#", "|", "```")):
+        if block.startswith(("#", "|", "```", "!")):
             blocks.append(block)
             continue
         items = re.split(r"\n(?=- )", block)

@@ -115,7 +115,23 @@ those right after a change included (`mien-convert evaluate`; the files in this 
 
 {streams}
 
-{temperature} Below a confidence of {abstain:g} the answer is `unsure`.
+## Doubt
+
+How well the confidence of an answer tells how often it is right, on the {doubt_streams} composed
+streams above. The stills of `val` were parted into {folds} folds; every stream is composed of the
+stills of one, and each fold is judged with the temperature that the others gave (cross-fitted). The
+temperature that ships, {temperature:.3f}, was fitted on all of them, on the answers of the files in
+this folder; expected calibration error, {doubt_steps} steps:
+
+{doubt}
+
+![Reliability diagram: how often answers are right against how sure they are](reliability.png)
+
+{abstains}
+
+{curve}
+
+![Steps answered against how many of the answers are right](coverage.png)
 
 ## Golden vectors
 
@@ -127,6 +143,18 @@ in the head, the most that embeddings wrong by up to three steps changed anywher
 ## Limits
 
 {limits}"""
+
+ABSTAINS = """\
+Below a confidence of {abstain:g} the answer is `unsure`. {why} {answered} of the steps are
+answered so, and {right} of those rightly."""
+BY_RULE = (
+    "A wrong answer is held to take away as much as a right one gives (Chow, 1970): that is the "
+    "threshold with the most right less wrong answers, below which answers are wrong more often "
+    "than right."
+)
+TOLD = (
+    "It was told so (`--abstain-below`); most right less wrong answers there are with {chosen:g}."
+)
 
 CHOSEN = " The best epoch was chosen on the same tiles, so expect slightly less elsewhere."
 

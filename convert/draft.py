@@ -24,10 +24,6 @@ from edge.bundle import (
 )
 
 GOLDEN = "golden.npz"
-ABSTAIN_BELOW = 0.4
-"""On streams of `val` about a quarter of the steps stay unanswered, and those answered are right
-six to nine points more often than all are (`mien-convert train-head`, `evaluate`)."""
-
 RESET_AFTER_S = 1.0
 
 _LICENCES = {
@@ -115,9 +111,11 @@ def draft(
     name: str = "draft",
     version: str = "0",
     created: str = "1970-01-01T00:00:00Z",
-    abstain_below: float = ABSTAIN_BELOW,
+    calibration: Calibration | None = None,
 ) -> tuple[Bundle, StreamManifest]:
     """Return a run folder as a bundle; its golden vectors are named but not there.
+
+    Without a `calibration` it never abstains, and has the temperature of its float networks.
 
     Raises
     ------
@@ -127,7 +125,7 @@ def draft(
     found = records(run)
     bundle, manifest = assembled(
         run, found.interface, found.quantised.frame, found.head_file,
-        Calibration(temperature=found.streams.temperature, abstain_below=abstain_below),
+        calibration or Calibration(temperature=found.streams.temperature, abstain_below=0.0),
     )  # fmt: skip
     manifest = msgspec.structs.replace(
         manifest, name=name, version=version, created=created, provenance=_provenance(found)

@@ -130,7 +130,8 @@ def measure(
     if subject.networks is not None:
         missing = _no_streams(subject.networks[1], tiles)
         if missing is None:
-            streams = on_streams(*subject.networks, tiles)
+            shipped = subject.networks[1].calibration.temperature
+            streams = on_streams(*subject.networks, tiles, temperature=shipped)
         else:
             notes.append(missing)
     return Measurement(

@@ -10,15 +10,22 @@ from typing import Any
 
 import msgspec
 
-from convert import card, edgetpu, folder, golden, inspect
+from convert import card, doubt_plot, edgetpu, folder, golden, inspect, plots, report
 from convert.data import data_name
 from convert.draft import GOLDEN, draft, records
 from convert.errors import RunError
 from convert.evaluate import evaluation_of
 from convert.gates import ParityRecord
-from convert.run import Evaluation
+from convert.run import Doubt, Evaluation
 from edge import bundle, goldens
-from edge.bundle import MANIFEST, Metrics, Parity, StreamManifest
+from edge.bundle import (
+    MANIFEST,
+    Calibration,
+    CalibrationMeasured,
+    Metrics,
+    Parity,
+    StreamManifest,
+)
 from edge.errors import BundleError, UsageError
 from edge.networks import StreamNetworks
 from edge.signature import SIGNATURE, PublicKey, read_private_key
@@ -27,7 +34,13 @@ CARD = "MODEL_CARD.md"
 
 
 def package(
-    run: Path, out: Path, *, name: str, version: str, abstain_below: float, sign: Path | None = None
+    run: Path,
+    out: Path,
+    *,
+    name: str,
+    version: str,
+    abstain_below: float | None = None,
+    sign: Path | None = None,
 ) -> StreamManifest:
     """Write a bundle; the same run folder, key and `SOURCE_DATE_EPOCH` give the same bytes.
 
@@ -40,7 +53,8 @@ def package(
     name, version
         What events will call it.
     abstain_below
-        The confidence below which the answer is `unsure`.
+        The confidence below which the answer is `unsure`; None for what `calibration.threshold`
+        chose.
     sign
         The Ed25519 private key in PEM to sign the bundle with; without one, it is not signed.
 
@@ -57,8 +71,13 @@ def package(
     if out.exists() and not (out / MANIFEST).is_file():
         raise RunError(f"{out}: exists and is not a bundle; choose another --out")
     found, evaluation = records(run), evaluation_of(run)
+    doubt = doubt_of(run, evaluation)
     source, manifest = draft(
-        run, name=name, version=version, created=created(), abstain_below=abstain_below
+        run,
+        name=name,
+        version=version,
+        created=created(),
+        calibration=calibration_of(doubt, abstain_below),
     )
     vectors = golden.make(StreamNetworks(source, manifest), manifest)
     archive = golden.to_bytes(vectors)
@@ -77,13 +96,48 @@ def package(
     files = {
         MANIFEST: text,
         GOLDEN: archive,
-        CARD: card.text(manifest, found, evaluation, vectors).encode(),
+        CARD: card.text(manifest, found, evaluation, doubt, vectors).encode(),
+        **{name: plots.png(draw, doubt) for name, draw in doubt_plot.FIGURES.items()},
         **{entry.file: source.read(entry) for entry in (manifest.frame, manifest.head)},
     }
     if key is not None:
         files[SIGNATURE] = key.sign(text)
     write_folder(out, files, key=key.public if key else None)
     return manifest
+
+
+def doubt_of(run: Path, evaluation: Evaluation) -> Doubt:
+    """Return what an evaluation says of the run's doubt.
+
+    Raises
+    ------
+    RunError
+        It was made by an older Mien, which did not measure it.
+    """
+    if evaluation.streams.doubt is None:
+        raise RunError(f"{run}: evaluated before doubt was measured; evaluate it again")
+    return evaluation.streams.doubt
+
+
+def calibration_of(doubt: Doubt, abstain_below: float | None) -> Calibration:
+    """Return the temperature and the threshold that ship, and what they are founded on."""
+    head = doubt.head
+    return Calibration(
+        temperature=head.temperature,
+        abstain_below=doubt.abstain_below if abstain_below is None else abstain_below,
+        measured=CalibrationMeasured(
+            folds=doubt.folds,
+            streams=doubt.streams,
+            steps=doubt.steps,
+            ece_before=rounded(head.ece_before),
+            ece_fitted=rounded(head.ece_fitted),
+            ece=rounded(head.ece),
+            curve=tuple(
+                (low, rounded(answered), rounded(right))
+                for low, answered, right in doubt.curve[:: report.CURVE_STEP]
+            ),
+        ),
+    )
 
 
 def created() -> str:

@@ -162,13 +162,16 @@ def _streams(streams: StreamReport) -> str:
         [f"{low:.2f}", percent(answered), percent(right)]
         for low, answered, right in streams.coverage
     ]
+    crossfitted = ""
+    if streams.doubt is not None:
+        crossfitted = f", {streams.doubt.head.ece:.3f} cross-fitted over folds of the stills"
     return (
         f"<p>{streams.streams} streams of {streams.steps} steps each, composed of the same "
         "stills, not filmed; only steps on which one still is shown alone are counted.</p>"
         + _table(["", "frame model alone", "with the head"], beside)
         + _table(["abstain below", "steps answered", "right"], covered)
         + f"<p class=note>Temperature {streams.temperature:.3f}; expected calibration error "
-        f"{streams.ece_before:.3f} without it, {streams.ece:.3f} with it.</p>"
+        f"{streams.ece_before:.3f} without it, {streams.ece:.3f} with it{crossfitted}.</p>"
     )
 
 

@@ -161,9 +161,13 @@ def _name_markers(axes: Axes, scores: Scores, name: str, y: int, theme: Theme) -
 
 def reliability(scores: Scores, theme: Theme) -> Figure:
     """Draw how often answers are right against how sure they are, and how many there are."""
+    return reliability_of(scores.reliability, scores.ece, theme)
+
+
+def reliability_of(bins: tuple[Bin, ...], error: float, theme: Theme) -> Figure:
+    """Draw a reliability diagram (Guo et al., 2017, figure 1) of bins and their expected error."""
     figure = Figure(figsize=(WIDTH, WIDTH * 0.98), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-    bins = scores.reliability
     upper.plot([0, 1], [0, 1], color=theme.faint, linewidth=0.8, linestyle=(0, (4, 3)))
     upper.text(0.99, 0.02, "dashed: right as often as sure", color=theme.faint, fontsize=8,
                ha="right", transform=upper.transAxes)  # fmt: skip
@@ -173,7 +177,7 @@ def reliability(scores: Scores, theme: Theme) -> Figure:
                    solid_capstyle="butt")  # fmt: skip
     upper.plot([each.confidence for each in bins], [each.accuracy for each in bins], "o-",
                color=theme.blue, markersize=5, linewidth=1)  # fmt: skip
-    upper.text(0.02, 0.97, f"expected calibration error {scores.ece:.3f}", va="top", weight="bold",
+    upper.text(0.02, 0.97, f"expected calibration error {error:.3f}", va="top", weight="bold",
                transform=upper.transAxes)  # fmt: skip
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     _percent_axis(upper, "y")

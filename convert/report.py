@@ -8,7 +8,7 @@ import msgspec
 
 from convert.measure import Measurement
 from convert.metrics import Interval, Published, Scores
-from convert.run import StreamReport
+from convert.run import Doubt, StreamReport
 
 
 def percent(share: float) -> str:
@@ -116,7 +116,25 @@ def confusion_table(scores: Scores) -> str:
 
 def streams_table(report: StreamReport) -> str:
     """Return the head beside the frame model, and its calibration."""
-    beside = table(
+    calibration = (
+        f"{report.streams} streams of {report.steps} steps; temperature "
+        f"{report.temperature:.3f}, ECE {report.ece_before:.3f} without it and {report.ece:.3f} "
+        "with it"
+    )
+    if report.doubt is not None:
+        doubt = [doubt_table(report.doubt), curve_table(report.doubt.curve[::CURVE_STEP])]
+    else:
+        doubt = [curve_table(report.coverage)]
+    return "\n\n".join([beside_table(report), calibration, *doubt])
+
+
+CURVE_STEP = 5
+"""Of the thresholds of a measured curve, which lie 0.01 apart, tables have every so manieth."""
+
+
+def beside_table(report: StreamReport) -> str:
+    """Return the head beside the frame model: how right, and how restless."""
+    return table(
         ["composed streams, steady stretches", "frame model alone", "with the head"],
         [
             ["accuracy", percent(report.frame_accuracy), percent(report.head_accuracy)],
@@ -127,16 +145,31 @@ def streams_table(report: StreamReport) -> str:
             ],
         ],
     )
-    covered = table(
+
+
+def doubt_table(doubt: Doubt) -> str:
+    """Return temperatures and calibration errors of the head and of the frame model alone."""
+    rows = [
+        [
+            name,
+            f"{each.temperature:.3f}",
+            f"{min(each.fold_temperatures):.3f} to {max(each.fold_temperatures):.3f}",
+            f"{each.ece_before:.3f}",
+            f"{each.ece_fitted:.3f}",
+            f"{each.ece:.3f}",
+        ]
+        for name, each in (("with the head", doubt.head), ("frame model alone", doubt.frame))
+    ]
+    head = ["calibration error", "temperature", "of the folds", "without", "fitted", "cross-fitted"]
+    return table(head, rows)
+
+
+def curve_table(curve: Sequence[tuple[float, float, float]]) -> str:
+    """Return (threshold, share answered, accuracy of those) as a table."""
+    return table(
         ["abstain below", "steps answered", "accuracy of those"],
-        [[f"{low:.2f}", percent(share), percent(right)] for low, share, right in report.coverage],
+        [[f"{low:.2f}", percent(share), percent(right)] for low, share, right in curve],
     )
-    calibration = (
-        f"{report.streams} streams of {report.steps} steps; temperature "
-        f"{report.temperature:.3f}, ECE {report.ece_before:.3f} without it and {report.ece:.3f} "
-        "with it"
-    )
-    return f"{beside}\n\n{calibration}\n\n{covered}"
 
 
 def by_majority(found: Published) -> str:

@@ -28,7 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from convert.errors import RunError
-from convert.metrics import Published, Scores
+from convert.metrics import Bin, Published, Scores
 from convert.recipe import Policy
 from edge.bundle import ModelFile
 
@@ -99,11 +99,58 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return sum(figures["seconds"] for figures in self.epochs)
 
 
+class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How well a network knows how often it is right, on streams; see `convert.calibration`.
+
+    Attributes
+    ----------
+    temperature, fold_temperatures
+        Fitted on all folds, and without each.
+    ece_before, ece_fitted, ece
+        The calibration error without a temperature; with the one fitted on the same steps, which
+        is too kind; and cross-fitted, which is the one to believe.
+    reliability
+        Cross-fitted; see `metrics.reliability`.
+    """
+
+    temperature: float
+    fold_temperatures: tuple[float, ...]
+    ece_before: float
+    ece_fitted: float
+    ece: float
+    reliability: tuple[Bin, ...]
+
+
+class Doubt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of a bundle's doubt; see `convert.calibration`.
+
+    Attributes
+    ----------
+    folds, streams, steps
+        How many there were of each; of steps, those that show one still alone.
+    head, frame
+        Of the head, and of the frame model alone on the same steps.
+    abstain_below
+        Which threshold the curve speaks for.
+    curve
+        (threshold, share of steps answered, accuracy of those), of the head, cross-fitted.
+    """
+
+    folds: int
+    streams: int
+    steps: int
+    head: Certainty
+    frame: Certainty
+    abstain_below: float
+    curve: tuple[tuple[float, float, float], ...]
+
+
 class StreamReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Head against frame model on composed streams of validation stills.
 
     Accuracies and flips count only steps on which one still is shown alone. `coverage` holds
-    (threshold, share of steps answered, accuracy of those).
+    (threshold, share of steps answered, accuracy of those). `doubt` is of the files that a device
+    runs, and absent where those were not what was measured.
     """
 
     streams: int
@@ -116,6 +163,7 @@ class StreamReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ece_before: float
     ece: float
     coverage: tuple[tuple[float, float, float], ...]
+    doubt: Doubt | None = None
 
 
 class ThroughCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

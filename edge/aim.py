@@ -15,23 +15,40 @@ from typing import TextIO
 from edge.bundle import FaceInput, load_detector, load_stream
 from edge.capture import Captures
 from edge.crop import crop
-from edge.datatypes import Box, Detection, Frame
+from edge.datatypes import Box, Detection, Flaw, Frame
 from edge.detector import Detector
-from edge.quality import Quality, assess
-from edge.settings import Settings
+from edge.quality import ADVISED, Quality, assess, flaws
+from edge.settings import Limits, Settings
 from edge.signature import trusted_key
 
 COLUMNS, ROWS = 64, 18
 _REDRAWS_PER_SECOND = 5.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
+_WORDS: dict[Flaw, str] = {
+    "small": "too small",
+    "blurred": "blurred",
+    "dark": "too dark",
+    "bright": "too bright",
+    "flat": "no contrast",
+    "turned": "look here",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One face and how good a look at it is."""
+    """One face, how good a look at it is, and for what the device would not judge it."""
 
     face: Detection
     quality: Quality
+    refused: tuple[Flaw, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in words; `good` where nothing is."""
+        found = dict.fromkeys([*self.refused, *flaws(self.quality, ADVISED)])
+        words = ", ".join(_WORDS[flaw] for flaw in found) or "good"
+        return f"not judged: {words}" if self.refused else words
 
 
 def run(settings: Settings, stream: TextIO | None = None) -> int:
@@ -66,13 +83,14 @@ def run(settings: Settings, stream: TextIO | None = None) -> int:
             if frame is None or frame.time_s < due_s:
                 continue
             due_s = frame.time_s + period_s
-            view = draw(capture.name, frame, look(frame, detector, manifest.input))
+            sightings = look(frame, detector, manifest.input, settings.quality)
+            view = draw(capture.name, frame, sightings)
             stream.write(f"{_HOME_AND_CLEAR if live else ''}{view}\n")
             stream.flush()
     return 0
 
 
-def look(frame: Frame, detector: Detector, wanted: FaceInput) -> list[Sighting]:
+def look(frame: Frame, detector: Detector, wanted: FaceInput, allowed: Limits) -> list[Sighting]:
     """Find the faces of a frame and measure each as the expression network would see it."""
     height, width = frame.luma.shape
     sightings = []
@@ -85,7 +103,7 @@ def look(frame: Frame, detector: Detector, wanted: FaceInput) -> list[Sighting]:
             height=height,
             face_length=wanted.crop.face_length,
         )
-        sightings.append(Sighting(face, quality))
+        sightings.append(Sighting(face, quality, flaws(quality, allowed)))
     return sightings
 
 
@@ -111,7 +129,7 @@ def _line(name: str, sighting: Sighting) -> str:
         f"{name}  face {quality.side_pixels:.0f} px  sharpness {quality.sharpness:.2f}  "
         f"light {quality.light:.0f}  turned {quality.yaw_degrees:+.0f}\N{DEGREE SIGN}  "
         f"tilted {quality.roll_degrees:+.0f}\N{DEGREE SIGN}  "
-        f"{', '.join(quality.complaints) or 'good'}"
+        f"{sighting.verdict}"
     )
 
 

@@ -93,11 +93,29 @@ class ImageInput(_Strict, frozen=True):
     std: Positive
 
 
+class CalibrationMeasured(_Strict, frozen=True):
+    """What a calibration is founded on: so many `steps` of composed `streams` of validation stills.
+
+    `ece` is the calibration error with each of `folds` judged by the temperature of the others,
+    `ece_fitted` with the one fitted on the same steps, `ece_before` with none. `curve` has
+    (threshold, share of steps answered, accuracy of those).
+    """
+
+    folds: Annotated[int, msgspec.Meta(ge=1)]
+    streams: Annotated[int, msgspec.Meta(ge=1)]
+    steps: Annotated[int, msgspec.Meta(ge=1)]
+    ece_before: Share
+    ece_fitted: Share
+    ece: Share
+    curve: tuple[tuple[Share, Share, Share], ...]
+
+
 class Calibration(_Strict, frozen=True):
     """`softmax(logits / temperature)`; an answer below `abstain_below` is `unsure`."""
 
     temperature: Positive
     abstain_below: Share
+    measured: CalibrationMeasured | None = None
 
 
 class AnchorLayer(_Strict, frozen=True):

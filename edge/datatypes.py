@@ -18,7 +18,11 @@ UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
 UNSURE = "unsure"
-"""The answer when no label's probability reaches the bundle's abstain threshold."""
+"""The answer when no label's probability reaches the bundle's abstain threshold, or the look at
+the face is too poor to be judged."""
+
+Flaw = Literal["small", "blurred", "dark", "bright", "flat", "turned"]
+"""What can be wrong with a look at a face; see `edge.quality`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +104,8 @@ class Estimate:
     """What the networks say of one face at one tick.
 
     `probabilities` are calibrated, in the order of `labels`, and sum to 1. `emotion` is the
-    most probable label, or `UNSURE` where that is below the bundle's abstain threshold.
+    most probable label, or `UNSURE` where that is below the bundle's abstain threshold or where
+    the look was too poor to be judged; the probabilities then say nothing new.
     """
 
     labels: tuple[str, ...]
@@ -136,8 +141,9 @@ class Latency:
     """Where the time went, in milliseconds, from the picture being taken to the event.
 
     `capture` is exposure, transfer, decoding and waiting for the pipeline; `detect` is zero on
-    frames the detector did not look at; `crop`, `frame` and `head` are this face's own and zero
-    where the face was not in view. `total` is everything since capture, other faces included.
+    frames the detector did not look at; `crop`, `quality`, `frame` and `head` are this face's own
+    and zero where the face was not in view, the last two also where the look was too poor to be
+    judged. `total` is everything since capture, other faces included.
     """
 
     capture: Milliseconds
@@ -146,6 +152,7 @@ class Latency:
     frame: Milliseconds
     head: Milliseconds
     total: Milliseconds
+    quality: Milliseconds = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +161,11 @@ class Event:
 
     Delivery is at least once: deduplicate on `id`. Within a `boot_id`, `seq` rises by one from
     event to event. Consumers ignore keys they do not know; schema /1 only ever gains some.
+
+    `poor` is what is wrong with the newest look at the face, mostly nothing. Such a look is not
+    judged: it counts as `unsure`, and `probs`, `confidence` and `valence` stay those of the look
+    before it, for as long as the bundle remembers a face; then `probs` are equal for all labels.
+    Where `emotion` is `unsure` and `poor` is empty, the networks themselves could not tell.
     """
 
     schema: Literal["mien-event/1"] = "mien-event/1"
@@ -179,3 +191,4 @@ class Event:
     latency_ms: Latency
     bundle: str
     replayed: bool = False
+    poor: tuple[Flaw, ...] = ()

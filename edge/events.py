@@ -18,11 +18,12 @@ from edge.datatypes import (
     Estimate,
     Event,
     EventBox,
+    Flaw,
     Latency,
     Track,
     TrackInfo,
 )
-from edge.settings import Events
+from edge.settings import Rules
 
 VALENCE = {
     "angry": -0.51,
@@ -56,7 +57,7 @@ class Story:
 
 
 def advance(
-    story: Story | None, estimate: Estimate, time_s: float, rules: Events
+    story: Story | None, estimate: Estimate, time_s: float, rules: Rules
 ) -> tuple[Story, Kind | None]:
     """Take in one estimate of a face.
 
@@ -69,7 +70,7 @@ def advance(
     time_s
         Its time; never earlier than the one before.
     rules
-        The settings.
+        `edge.settings.Events.rules`.
 
     Returns
     -------
@@ -147,8 +148,12 @@ class EventFactory:
         time_s: float,
         ts: str,
         clock_synced: bool,
+        poor: tuple[Flaw, ...] = (),
     ) -> Event:
-        """Return the next event of the frame at `time_s`, which was at `ts` on the wall clock."""
+        """Return the next event of the frame at `time_s`, which was at `ts` on the wall clock.
+
+        `poor` is what was wrong with the newest look at the face.
+        """
         seq = next(self._numbers)
         probabilities = [round(min(max(each, 0.0), 1.0), 4) for each in estimate.probabilities]
         return Event(
@@ -169,6 +174,7 @@ class EventFactory:
             clock_synced=clock_synced,
             latency_ms=latency,
             bundle=self._bundle,
+            poor=poor,
         )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge.datatypes import EventBox, Fraction, Milliseconds
+from edge.datatypes import EventBox, Flaw, Fraction, Milliseconds
 
 ONLINE = b"online"
 OFFLINE = b"offline"
@@ -141,12 +141,13 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceNow:
-    """One face in view; `track` is the `track.id` of its events."""
+    """One face in view; `track` is the `track.id` of its events, `poor` as in those."""
 
     track: Annotated[int, msgspec.Meta(ge=1)]
     emotion: str
     confidence: Fraction
     box: EventBox
+    poor: tuple[Flaw, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

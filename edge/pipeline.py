@@ -1,6 +1,10 @@
 """Frame -> list[Event]: wires the stages of one camera together and times each.
 
-    frame -> detector -> tracker -> for each face: crop -> frame model -> head -> story -> event
+    frame -> detector -> tracker -> for each face: crop -> quality -> frame model -> head -> story
+
+A look that is too poor (`edge.quality`) is not shown to the networks: to the head it is as if the
+detector had missed the face, which it knows from training, while an embedding of a blur would stay
+in its state. The story hears `unsure`, and tells it once that has held as long as any change.
 
 The models are shared by all cameras, which take turns; what is remembered (tracks, recurrent
 state, what subscribers were told) is each camera's own.
@@ -9,19 +13,20 @@ state, what subscribers were told) is each camera's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Protocol
 
 from edge import clock
 from edge.bundle import Bundle, StreamManifest, load_detector, load_stream
 from edge.crop import crop
-from edge.datatypes import Detection, Estimate, Event, Frame, Latency, Track
+from edge.datatypes import Detection, Estimate, Event, Flaw, Frame, Latency, Track, UInt8Array
 from edge.detector import Detector
 from edge.emotion import EmotionModel, Look, Memory
 from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in
 from edge.networks import StreamNetworks
 from edge.payloads import FaceNow
+from edge.quality import assess, flaws, unjudged
 from edge.settings import Settings
 from edge.signature import trusted_key
 from edge.tracker import Tracker, Tracking
@@ -91,12 +96,13 @@ def load_models(settings: Settings) -> Models:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Face:
-    """What is remembered of one track."""
+    """What is remembered of one track; `memory` is that of its last look that was good enough."""
 
     track: Track
-    memory: Memory
+    memory: Memory | None
     story: Story
     estimate: Estimate
+    poor: tuple[Flaw, ...]
 
 
 @dataclass(slots=True)
@@ -107,12 +113,15 @@ class _Clocked:
     taken_s: float
     detect: float = 0.0
 
-    def latency(self, crop_s: float = 0.0, look: Look | None = None) -> Latency:
+    def latency(
+        self, crop_s: float = 0.0, quality_s: float = 0.0, look: Look | None = None
+    ) -> Latency:
         """Return the latency of an event that is sent now."""
         return Latency(
             capture=_ms(self.taken_s - self.captured_s),
             detect=_ms(self.detect),
             crop=_ms(crop_s),
+            quality=_ms(quality_s),
             frame=_ms(look.frame_s if look else 0.0),
             head=_ms(look.head_s if look else 0.0),
             total=_ms(monotonic() - self.captured_s),
@@ -134,9 +143,11 @@ class Pipeline:
         self._camera = camera
         self._every = settings.detector.every
         self._most_faces = settings.detector.most_faces
-        self._rules = settings.events
+        self._rules = settings.events.rules
+        self._allowed = settings.quality
         self._models = models
         self._framing = models.manifest.input
+        self._reset_after_s = models.manifest.reset_after_s
         self._factory = factory
         self._observe = observe
         self._tracker = Tracker(
@@ -169,6 +180,7 @@ class Pipeline:
                 emotion=face.story.told,
                 confidence=round(confidence_in(face.story.told, face.estimate), 4),
                 box=clipped(face.track.face.box),
+                poor=face.poor,
             )
             for number, face in sorted(self._faces.items())
             if face.story.told is not None
@@ -195,18 +207,45 @@ class Pipeline:
     def _face(self, frame: Frame, track: Track, clocked: _Clocked) -> Event | None:
         begun = perf_counter()
         tile = crop(frame.luma, track.face.keypoints, self._framing.crop, self._framing.size)
-        crop_s = perf_counter() - begun
-        known = self._faces.get(track.number)
-        look = self._models.emotion.look(tile, known.memory if known else None, frame.time_s)
-        for stage, seconds in (("crop", crop_s), ("frame", look.frame_s), ("head", look.head_s)):
-            self._observe(stage, seconds)
-        story, kind = advance(
-            known.story if known else None, look.estimate, frame.time_s, self._rules
-        )
-        self._faces[track.number] = _Face(track, look.memory, story, look.estimate)
+        cropped = perf_counter()
+        poor = self._flaws(frame, track, tile)
+        crop_s, quality_s = cropped - begun, perf_counter() - cropped
+        self._observe("crop", crop_s)
+        self._observe("quality", quality_s)
+        known, look = self._faces.get(track.number), None
+        memory = known.memory if known else None
+        if poor:
+            estimate = self._unjudged(known, frame.time_s)
+        else:
+            look = self._models.emotion.look(tile, memory, frame.time_s)
+            self._observe("frame", look.frame_s)
+            self._observe("head", look.head_s)
+            memory, estimate = look.memory, look.estimate
+        story, kind = advance(known.story if known else None, estimate, frame.time_s, self._rules)
+        face = _Face(track, memory, story, estimate, poor)
+        self._faces[track.number] = face
         if kind is None:
             return None
-        return self._event(kind, track, story, look.estimate, clocked.latency(crop_s, look))
+        return self._event(kind, face, clocked.latency(crop_s, quality_s, look))
+
+    def _flaws(self, frame: Frame, track: Track, tile: UInt8Array) -> tuple[Flaw, ...]:
+        height, width = frame.luma.shape
+        quality = assess(
+            tile,
+            track.face.keypoints,
+            width=width,
+            height=height,
+            face_length=self._framing.crop.face_length,
+        )
+        return flaws(quality, self._allowed)
+
+    def _unjudged(self, known: _Face | None, time_s: float) -> Estimate:
+        """Return what is known of a face from before; nothing, once the head would forget it."""
+        standing = None
+        if known is not None and known.memory is not None:
+            fresh = time_s - known.memory.seen_s <= self._reset_after_s
+            standing = known.estimate if fresh else None
+        return unjudged(self._models.manifest.labels, standing)
 
     def _told(self, ended: tuple[Track, ...]) -> list[Track]:
         """Return the tracks that subscribers know of, and forget the rest."""
@@ -220,23 +259,23 @@ class Pipeline:
         return told
 
     def _end(self, track: Track, clocked: _Clocked) -> Event:
-        face = self._faces.pop(track.number)
-        return self._event("end", track, face.story, face.estimate, clocked.latency())
+        face = replace(self._faces.pop(track.number), track=track)
+        return self._event("end", face, clocked.latency())
 
-    def _event(
-        self, kind: Kind, track: Track, story: Story, estimate: Estimate, latency: Latency
-    ) -> Event:
+    def _event(self, kind: Kind, face: _Face, latency: Latency) -> Event:
+        story = face.story
         assert story.told is not None  # noqa: S101  # only told stories make events
         return self._factory.make(
             kind,
             camera=self._camera,
-            track=track,
+            track=face.track,
             emotion=story.told,
-            estimate=estimate,
+            estimate=face.estimate,
             latency=latency,
             time_s=self._time_s,
             ts=clock.utc(self._time_s),
             clock_synced=clock.synchronised(),
+            poor=face.poor,
         )
 
 

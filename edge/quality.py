@@ -1,26 +1,29 @@
 """How good a look at a face is: size, sharpness, light and pose. Pure.
 
-Limits are where pictures leave the training data's own range: below the 1st or above the 99th
-percentile of 4,000 FER2013 training tiles (docs/measurements.md).
+There are two sets of limits. `Settings.quality` is the gate: beyond it answers are so often wrong
+that none is given. `ADVISED` is for whoever mounts the camera: where pictures leave the training
+data's own range, below the 1st or above the 99th percentile of 4,000 FER2013 training tiles. What
+both were measured on is in docs/measurements.md.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.crop import geometry
-from edge.datatypes import Keypoints, UInt8Array
+from edge.datatypes import UNSURE, Estimate, Flaw, Keypoints, UInt8Array
 from edge.imaging import sharpness
+from edge.settings import Limits
 
-LEAST_SIDE_PIXELS = 32.0
-"""A smaller face is enlarged by half or more to fill the tile: it has no detail to see."""
-LEAST_SHARPNESS = 0.21
-LEAST_LIGHT = 52.0
-MOST_LIGHT = 202.0
-LEAST_CONTRAST = 25.0
-MOST_YAW_DEGREES = 35.0
-"""Beyond it one side of the mouth is hidden; from geometry, not from the data."""
+ADVISED = Limits(
+    least_side_pixels=32.0,  # a smaller face is enlarged by half or more to fill the tile
+    least_sharpness=0.21,
+    least_light=52.0,
+    most_light=202.0,
+    least_contrast=25.0,
+    most_yaw_degrees=35.0,  # beyond it one side of the mouth is hidden; from geometry, not the data
+)
 
 _NOSE_LENGTH = 0.55
 """How far the tip of a nose stands out from the plane of the eyes, in eye distances."""
@@ -50,18 +53,44 @@ class Quality:
     yaw_degrees: float
     roll_degrees: float
 
-    @property
-    def complaints(self) -> tuple[str, ...]:
-        """What is wrong, in words for whoever mounts the camera; empty where nothing is."""
-        wrong = (
-            ("too small", self.side_pixels < LEAST_SIDE_PIXELS),
-            ("too dark", self.light < LEAST_LIGHT),
-            ("too bright", self.light > MOST_LIGHT),
-            ("no contrast", self.contrast < LEAST_CONTRAST),
-            ("blurred", self.sharpness < LEAST_SHARPNESS),
-            ("look here", abs(self.yaw_degrees) > MOST_YAW_DEGREES),
-        )
-        return tuple(words for words, is_wrong in wrong if is_wrong)
+
+def flaws(quality: Quality, allowed: Limits) -> tuple[Flaw, ...]:
+    """Return which limits a look is beyond; none where it is good enough.
+
+    Examples
+    --------
+    >>> good = Quality(120.0, 0.6, 128.0, 50.0, -5.0, 3.0)
+    >>> flaws(good, ADVISED)
+    ()
+    >>> flaws(replace(good, light=20.0, yaw_degrees=-60.0), ADVISED)
+    ('dark', 'turned')
+    """
+    beyond: tuple[tuple[Flaw, bool], ...] = (
+        ("small", quality.side_pixels < allowed.least_side_pixels),
+        ("dark", quality.light < allowed.least_light),
+        ("bright", quality.light > allowed.most_light),
+        ("flat", quality.contrast < allowed.least_contrast),
+        ("blurred", quality.sharpness < allowed.least_sharpness),
+        ("turned", abs(quality.yaw_degrees) > allowed.most_yaw_degrees),
+    )
+    return tuple(flaw for flaw, is_beyond in beyond if is_beyond)
+
+
+def unjudged(labels: tuple[str, ...], before: Estimate | None) -> Estimate:
+    """Return the estimate of a look that is too poor to be judged.
+
+    Parameters
+    ----------
+    labels
+        In the order of the networks' answers.
+    before
+        The estimate whose probabilities still stand; None where nothing is known of the face any
+        more, and every label is as probable as the others.
+    """
+    if before is None:
+        share = 1.0 / len(labels)
+        return Estimate(labels, (share,) * len(labels), UNSURE, share)
+    return replace(before, emotion=UNSURE)
 
 
 def assess(

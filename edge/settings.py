@@ -11,6 +11,7 @@ import msgspec
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)]
+Luma = Annotated[float, msgspec.Meta(ge=0.0, le=255.0)]
 TopicLevel = Annotated[
     str,
     msgspec.Meta(
@@ -150,13 +151,58 @@ class Emotion(_Settings, frozen=True):
     bundle: str = "mien-consensus"
 
 
-class Events(_Settings, frozen=True):
-    """When a change is told: see `edge.events`."""
+class Limits(_Settings, frozen=True):
+    """How poor a look at a face may be; one beyond any of these limits is answered `unsure`.
 
-    settle_s: Seconds = 0.3
-    hold_s: Seconds = 0.3
-    margin: Share = 0.1
+    What each measures: see `edge.quality.Quality`. 0 for a least, and 255 or 90 for a most, never
+    refuse. The defaults were measured: docs/measurements.md, and `mien-convert quality`.
+    """
+
+    least_side_pixels: Annotated[float, msgspec.Meta(ge=0.0, le=512.0)] = 16.0
+    least_sharpness: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.05
+    least_light: Luma = 10.0
+    most_light: Luma = 240.0
+    least_contrast: Luma = 5.0
+    most_yaw_degrees: Annotated[float, msgspec.Meta(ge=0.0, le=90.0)] = 50.0
+
+
+Preset = Literal["calm", "quick"]
+
+
+class Rules(_Settings, frozen=True):
+    """When a change is told, every number known: see `edge.events`."""
+
+    settle_s: Seconds
+    hold_s: Seconds
+    margin: Share
+    heartbeat_s: Seconds
+
+
+class Events(_Settings, frozen=True):
+    """When a change is told. What is left out is the preset's; see `PRESETS`."""
+
+    preset: Preset = "calm"
+    settle_s: Seconds | None = None
+    hold_s: Seconds | None = None
+    margin: Share | None = None
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600.0)] = 5.0
+
+    @property
+    def rules(self) -> Rules:
+        """The numbers in force."""
+        told = {name: getattr(self, name) for name in ("settle_s", "hold_s", "margin")}
+        return msgspec.structs.replace(
+            PRESETS[self.preset],
+            heartbeat_s=self.heartbeat_s,
+            **{name: value for name, value in told.items() if value is not None},
+        )
+
+
+PRESETS: dict[Preset, Rules] = {
+    "calm": Rules(settle_s=0.3, hold_s=0.3, margin=0.1, heartbeat_s=5.0),
+    "quick": Rules(settle_s=0.3, hold_s=0.0, margin=0.1, heartbeat_s=5.0),
+}
+"""Chosen by `mien-convert events`, whose rule and figures are in docs/measurements.md."""
 
 
 class Runtime(_Settings, frozen=True):
@@ -199,6 +245,7 @@ class Settings(_Settings, frozen=True):
     camera: tuple[Camera, ...] = ()
     detector: Detector = Detector()
     tracker: Tracker = Tracker()
+    quality: Limits = Limits()
     emotion: Emotion = Emotion()
     events: Events = Events()
     runtime: Runtime = Runtime()

@@ -14,7 +14,7 @@ from typing import TextIO, TypeVar
 
 import msgspec
 
-from edge.datatypes import Event
+from edge.datatypes import Event, Flaw
 from edge.payloads import ONLINE, CameraState, CameraStatus, Health
 from edge.settings import Mqtt
 from edge.subscriber import Subscriber
@@ -141,7 +141,7 @@ def line(event: Event) -> str:
     return (
         f"{_time_of_day(event.ts)}  {event.camera:<10} face {event.track.id:<3} {told:<8} "
         f"{event.emotion:<9} {_bar(event.confidence)} {event.confidence:>4.0%}   "
-        f"valence {event.valence:+.2f}   {event.latency_ms.total:.0f} ms"
+        f"valence {event.valence:+.2f}   {event.latency_ms.total:.0f} ms{_why(event.poor)}"
     )
 
 
@@ -161,7 +161,7 @@ def _camera_rows(name: str, camera: CameraView) -> list[str]:
     for face in camera.state.present:
         rows.append(
             f"{label}{face.track:<6}{face.emotion:<10}"
-            f"{_bar(face.confidence)} {face.confidence:>4.0%}  {latency}"
+            f"{_bar(face.confidence)} {face.confidence:>4.0%}  {latency}{_why(face.poor)}"
         )
         label, latency = " " * 12, ""
     return rows
@@ -176,6 +176,11 @@ def _health(device: DeviceView) -> str:
         return ""
     rates = [f"{name} {rate:.0f} frames/s" for name, rate in device.health.fps.items()]
     return "; ".join([*rates, *(problem.text for problem in device.health.problems)])
+
+
+def _why(poor: tuple[Flaw, ...]) -> str:
+    """Return what is wrong with the look at a face, as the end of its line."""
+    return f"  {', '.join(poor)}" if poor else ""
 
 
 def _bar(share: float) -> str:

@@ -12,16 +12,16 @@ from edge import aim, bundle
 from edge.datatypes import Frame
 from edge.detector import Detector
 from edge.imaging import luma_of, read_image
-from edge.settings import Camera, Settings
+from edge.settings import Camera, Limits, Settings
 
 DATA = Path(__file__).parents[1] / "data"
 _, MANIFEST = bundle.load_stream("mien-fer2013")
 
 
-def view_of(bgr: np.ndarray) -> list[str]:
+def view_of(bgr: np.ndarray, allowed: Limits = Limits()) -> list[str]:  # noqa: B008  # frozen
     frame = Frame(luma_of(bgr), bgr, 0.0, 0.0)
     detector = Detector(*bundle.load_detector("blazeface-short"))
-    return aim.draw("door", frame, aim.look(frame, detector, MANIFEST.input)).splitlines()
+    return aim.draw("door", frame, aim.look(frame, detector, MANIFEST.input, allowed)).splitlines()
 
 
 def portrait() -> np.ndarray:
@@ -44,6 +44,12 @@ def test_a_face_is_drawn_where_it_is_and_said_to_be_good() -> None:
 def test_what_is_wrong_is_said() -> None:
     assert "too dark" in view_of((portrait() * 0.25).astype(np.uint8))[-1]
     assert "blurred" in view_of(cv2.GaussianBlur(portrait(), (0, 0), 5))[-1]
+
+
+def test_what_the_device_would_not_judge_is_said_so() -> None:
+    said = view_of(portrait(), Limits(least_light=254.0))[-1]
+    assert said.endswith("not judged: too dark")
+    assert "not judged" not in view_of((portrait() * 0.5).astype(np.uint8))[-1]
 
 
 def test_an_empty_room_says_what_to_do() -> None:

@@ -72,15 +72,56 @@ def test_whatever_the_times_ticks_never_run_ahead_or_fall_behind(gaps: list[floa
     assert list(steps) == sorted(steps)
 
 
-def test_every_frame_gets_an_answer_of_its_own() -> None:
+def seen_in_turn(count: int, gap_s: float) -> list[Any]:
+    """Look at drawn tiles, as far apart as told, and return the looks."""
     model = EmotionModel(StreamNetworks(BUNDLE, MANIFEST), MANIFEST)
-    rng = np.random.default_rng(3)
     size = MANIFEST.input.size
-    first = model.look(rng.integers(0, 256, (size, size), dtype=np.uint8), None, 0.0)
-    second = model.look(np.zeros((size, size), np.uint8), first.memory, STEP_S / 4)
-    assert second.memory.state is first.memory.state
-    assert second.estimate != first.estimate
-    assert second.frame_s > 0
+    tiles = np.random.default_rng(3).integers(0, 256, (count, size, size), dtype=np.uint8)
+    looks: list[Any] = []
+    for index, tile in enumerate(tiles):
+        looks.append(model.look(tile, looks[-1].memory if looks else None, index * gap_s))
+    return looks
+
+
+def test_frames_between_ticks_have_the_answer_of_the_last_tick() -> None:
+    looks = seen_in_turn(9, STEP_S / 4)
+    for look in looks[1:4]:
+        assert look.estimate == looks[0].estimate
+        assert look.memory.state is looks[0].memory.state
+        assert look.frame_s > 0
+    assert looks[4].estimate != looks[3].estimate
+    assert looks[7].estimate == looks[4].estimate
+
+
+def test_the_first_frame_and_every_slow_one_is_answered_from_its_own_picture() -> None:
+    networks = StreamNetworks(BUNDLE, MANIFEST)
+    looks = seen_in_turn(4, 2.5 * STEP_S)
+    first = looks[0].memory
+    alone, state = networks.step(first.newest, networks.initial_state())
+    assert (first.logits == alone).all()
+    # The second frame comes at 2.5 ticks: it is the third tick's, and the second sees the first's.
+    for newest in (first.newest, looks[1].memory.newest):
+        after, state = networks.step(newest, state)
+    assert (looks[1].memory.logits == after).all()
+    assert len({look.estimate for look in looks}) == len(looks)
+
+
+def test_a_face_that_was_forgotten_is_answered_anew() -> None:
+    model = EmotionModel(StreamNetworks(BUNDLE, MANIFEST), MANIFEST)
+    tile = np.random.default_rng(5).integers(0, 256, [MANIFEST.input.size] * 2, dtype=np.uint8)
+    first = model.look(tile, None, 0.0)
+    later = model.look(tile, model.look(tile[::-1], first.memory, STEP_S).memory, 60.0)
+    assert later.estimate == first.estimate
+    assert later.memory.ticks == 1
+
+
+def test_a_frame_older_than_the_last_tick_steps_nothing() -> None:
+    model = EmotionModel(Recorder(), MANIFEST)  # type: ignore[arg-type]
+    memory: Memory | None = None
+    for time_s in (0.0, 3 * STEP_S, STEP_S, 3.5 * STEP_S):
+        memory = model.look("face", memory, time_s).memory  # type: ignore[arg-type]
+    assert memory is not None
+    assert memory.ticks == len(memory.state[0]) == 4
 
 
 def test_an_embedding_made_elsewhere_is_taken_in_as_a_look_is() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.datatypes import UNSURE, Box, Detection, Estimate, Keypoints, Latency, Point, Track
 from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in, valence
-from edge.settings import Events
+from edge.settings import PRESETS, Events, Preset, Rules
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-RULES = Events(settle_s=0.3, hold_s=0.35, margin=0.1, heartbeat_s=5.0)
+RULES = Rules(settle_s=0.3, hold_s=0.35, margin=0.1, heartbeat_s=5.0)
 
 
 def seems(label: str, confidence: float = 0.9, *, abstain_below: float = 0.4) -> Estimate:
@@ -23,7 +24,7 @@ def seems(label: str, confidence: float = 0.9, *, abstain_below: float = 0.4) ->
 
 
 def told(
-    estimates: list[tuple[float, Estimate]], rules: Events = RULES
+    estimates: list[tuple[float, Estimate]], rules: Rules = RULES
 ) -> list[tuple[float, str, str]]:
     story: Story | None = None
     events = []
@@ -104,6 +105,23 @@ def test_whatever_is_seen_the_story_makes_sense(steps: list[tuple[float, str, fl
             assert after_s - before_s >= RULES.hold_s
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_gives_what_is_left_out_and_a_setting_overrides_it(preset: Preset) -> None:
+    told = Events(preset=preset, heartbeat_s=9.0).rules
+    assert told == msgspec.structs.replace(PRESETS[preset], heartbeat_s=9.0)
+    assert Events(preset=preset, hold_s=0.0).rules == msgspec.structs.replace(
+        PRESETS[preset], hold_s=0.0
+    )
+    own = Events(preset=preset, settle_s=1.0, hold_s=2.0, margin=0.3).rules
+    assert own == Rules(settle_s=1.0, hold_s=2.0, margin=0.3, heartbeat_s=5.0)
+
+
+def test_calm_waits_longer_than_quick() -> None:
+    calm, quick = PRESETS["calm"], PRESETS["quick"]
+    assert (calm.hold_s, calm.margin) > (quick.hold_s, quick.margin)
+    assert Events().rules == calm
+
+
 @given(st.lists(st.floats(0.001, 1), min_size=7, max_size=7))
 def test_valence_is_between_its_ends(weights: list[float]) -> None:
     total = math.fsum(weights)
@@ -115,6 +133,12 @@ def test_a_smile_is_pleasant_and_anger_is_not() -> None:
     assert valence(seems("happy")) > 0.5
     assert valence(seems("angry")) < -0.4
     assert abs(valence(seems("neutral", 1.0))) < 1e-9
+
+
+def test_a_label_that_is_not_known_counts_as_nothing() -> None:
+    own = ("bored", "happy", "HAPPY")
+    assert valence(Estimate(own, (1.0, 0.0, 0.0), "bored", 1.0)) == 0
+    assert valence(Estimate(own, (0.25, 0.5, 0.25), "happy", 0.5)) == pytest.approx(0.405)
 
 
 def test_confidence_is_that_of_the_told_label() -> None:

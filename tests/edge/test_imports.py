@@ -48,8 +48,8 @@ ALLOWED = {
 from a literal table in edge/runtime.py, picamera2 and libcamera on use in their camera's file."""
 
 CONVERT_MAY_USE = {
-    "bundle", "crop", "datatypes", "detector", "emotion", "errors", "goldens", "imaging",
-    "networks", "runtime", "signature",
+    "bundle", "crop", "datatypes", "detector", "emotion", "errors", "events", "goldens", "imaging",
+    "networks", "quality", "runtime", "settings", "signature",
 }  # fmt: skip
 
 

@@ -8,18 +8,29 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
 from edge import schema
-from edge.datatypes import Box, Detection, Event, Frame, Keypoints, Point
+from edge.datatypes import (
+    UNSURE,
+    Box,
+    Detection,
+    Event,
+    Frame,
+    Keypoints,
+    Point,
+    UInt8Array,
+)
+from edge.emotion import Look, Memory
 from edge.events import EventFactory
 from edge.imaging import luma_of, read_image
 from edge.pipeline import Pipeline, largest, load_models
 from edge.settings import Detector as DetectorSettings
-from edge.settings import Events, Settings, Tracker
+from edge.settings import Events, Limits, Settings, Tracker
 
 SETTINGS = Settings(
     tracker=Tracker(confirm=1, bridge_s=0.35),
@@ -90,8 +101,8 @@ def test_every_event_is_what_its_schema_says() -> None:
 
 def test_events_carry_where_the_time_went() -> None:
     start = run(pipeline(), frames(5))[0].latency_ms
-    parts = start.detect + start.crop + start.frame + start.head
-    assert min(start.detect, start.crop, start.frame, start.head) > 0
+    parts = start.detect + start.crop + start.quality + start.frame + start.head
+    assert min(start.detect, start.crop, start.quality, start.frame, start.head) > 0
     assert start.total >= parts * 0.99
 
 
@@ -148,7 +159,91 @@ def test_the_stages_are_observed() -> None:
     line = Pipeline("door", SETTINGS, MODELS, EventFactory("b", "x"), observe=observe)
     for frame in frames(3):
         line(frame)
-    assert seen == dict.fromkeys(["capture", "detect", "crop", "frame", "head", "total"], 3)
+    stages = ["capture", "detect", "crop", "quality", "frame", "head", "total"]
+    assert seen == dict.fromkeys(stages, 3)
+
+
+def blurred(pictures: list[Frame], first: int, last: int) -> list[Frame]:
+    """The same, with what comes from `first` to before `last` out of focus."""
+    soft = cv2.GaussianBlur(pictures[0].luma, (0, 0), 25)
+    return [
+        replace(each, luma=soft) if first <= index < last else each
+        for index, each in enumerate(pictures)
+    ]
+
+
+STAY = msgspec.structs.replace(SETTINGS, tracker=Tracker(confirm=1, bridge_s=60))
+
+
+def still(count: int) -> Script:
+    (found,) = MODELS.detector(frames(1)[0])
+    return Script(*[[found]] * count)
+
+
+def test_a_face_that_is_too_poor_is_unsure_and_why_is_told() -> None:
+    line = pipeline(still(30), STAY)
+    events = [event for frame in blurred(frames(30), 10, 20) for event in line(frame)]
+    assert [(event.type, event.emotion, event.poor) for event in events] == [
+        ("start", "happy", ()),
+        ("update", UNSURE, ("blurred",)),
+        ("update", "happy", ()),
+    ]
+    (state,) = line.present
+    assert (state.emotion, state.poor) == ("happy", ())
+    unsure = events[1]
+    assert unsure.probs == pytest.approx(events[0].probs, abs=0.05)
+    assert (unsure.latency_ms.frame, unsure.latency_ms.head) == (0, 0)
+    assert unsure.latency_ms.quality > 0
+    VALIDATOR.validate(json.loads(msgspec.json.encode(unsure)))
+
+
+def test_a_moment_of_blur_is_not_told() -> None:
+    line = pipeline(still(20), STAY)
+    events = [event for frame in blurred(frames(20), 10, 12) for event in line(frame)]
+    assert {event.emotion for event in events} == {"happy"}
+
+
+def test_a_face_that_was_never_seen_well_is_unsure_of_everything() -> None:
+    line = pipeline(still(10), STAY)
+    (start,) = [event for frame in blurred(frames(10), 0, 10) for event in line(frame)]
+    assert (start.type, start.emotion, start.poor) == ("start", UNSURE, ("blurred",))
+    assert set(start.probs.values()) == {round(1 / 7, 4)}
+    (end,) = line.finish()
+    assert (end.emotion, end.poor) == (UNSURE, ("blurred",))
+
+
+def test_what_was_known_of_a_face_is_forgotten_when_the_head_forgets_it() -> None:
+    heartbeat = msgspec.structs.replace(SETTINGS.events, heartbeat_s=0.2)
+    line = pipeline(still(40), msgspec.structs.replace(STAY, events=heartbeat))
+    events = [event for frame in blurred(frames(40), 10, 40) for event in line(frame)]
+    assert max(events[-1].probs.values()) == round(1 / 7, 4)
+    assert max(next(each for each in events if each.poor).probs.values()) > 0.8
+
+
+def test_the_head_never_sees_a_look_that_is_too_poor() -> None:
+    class Watched:
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def look(self, tile: UInt8Array, memory: Memory | None, time_s: float) -> Look:
+            self.times.append(time_s)
+            return MODELS.emotion.look(tile, memory, time_s)
+
+    watched = Watched()
+    models = replace(MODELS, detector=still(20), emotion=watched)  # type: ignore[arg-type]
+    line = Pipeline("door", STAY, models, EventFactory("b", "x"))
+    pictures = blurred(frames(20), 5, 9)
+    for frame in pictures:
+        line(frame)
+    good = pictures[:5] + pictures[9:]
+    assert watched.times == [frame.time_s for frame in good]
+
+
+def test_limits_are_settings() -> None:
+    lax = msgspec.structs.replace(STAY, quality=Limits(least_sharpness=0))
+    line = pipeline(still(20), lax)
+    events = [event for frame in blurred(frames(20), 5, 20) for event in line(frame)]
+    assert all(event.poor == () for event in events)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
