@@ -6,6 +6,9 @@ with being late. Of the rules that none beats in both, a preset takes the one wi
 subscriber loses least: every second with a wrong label is lost, whether late, mistaken or `unsure`,
 and a change that is told while nothing changes counts as `CHANGE_S` more. That is 1 s for `quick`,
 where something follows the face at once, and 10 s for `calm`, where a person hears every change.
+
+How long a new face settles is not chosen here: that keeps from subscribers what the detector takes
+for a face for a moment, which happens in no composed stream.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +25,7 @@ from convert import filter_measures, filter_run, streams
 from convert.data import Labels, Tiles
 from convert.errors import DataError
 from convert.event_record import Choice, EventsBench, Heard, Listened
-from convert.filter_measures import NO_ANSWER, Tallies, Tally, Timeline, interval
+from convert.filter_measures import NO_ANSWER, Tallies, Timeline, interval
 from convert.filter_run import Seen
 from convert.measure import DataFacts
 from convert.metrics import RESAMPLES
@@ -39,14 +43,9 @@ CONDITIONS = ((10.0, 0.0), (30.0, 0.0), (10.0, 0.3))
 
 HOLDS_S = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5)
 MARGINS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
-SETTLES_S = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-"""A still is shown for 1.2 seconds or more: what is longer than that cannot be measured on it."""
+"""A still is shown for 1.2 seconds or more: what holds longer cannot be measured on it."""
 
 CHANGE_S: dict[Preset, float] = {"calm": 10.0, "quick": 1.0}
-_SETTLE_S = 0.3
-"""Seconds that a face settles while hold and margin are chosen."""
-
-_HEARTBEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +72,20 @@ class Counted:
 
     Attributes
     ----------
+    fps, dropped : float
+        The condition.
     rules : tuple of Rules
-    tallies : tuple of tuples of Tally
-        Of each stream.
+    tallies : Tallies
+        Changes that are told under none of the rules are left out: a still that the networks take
+        for another label throughout says nothing of when to tell.
     unsure : tuple of float
         Share of the frames that can be answered rightly in which `unsure` is told.
     """
 
+    fps: float
+    dropped: float
     rules: tuple[Rules, ...]
-    tallies: tuple[tuple[Tally, ...], ...]
+    tallies: Tallies
     unsure: tuple[float, ...]
 
 
@@ -117,12 +121,15 @@ def bench(
     if len(np.unique(tiles.labels)) == 1:
         raise DataError("all pictures of val have one label, and streams need two; add others")
     settings = watched(networks, manifest, tiles, count=count, seed=seed)
-    rules = [rule(hold, margin, _SETTLE_S) for hold in HOLDS_S for margin in MARGINS]
+    rules = [
+        msgspec.structs.replace(PRESETS["calm"], hold_s=hold_s, margin=margin)
+        for hold_s in HOLDS_S
+        for margin in MARGINS
+    ]
     counted = [count_under(setting, rules) for setting in settings]
-    grid = overall(counted, counted)
+    grid = overall(counted)
     front = undominated(grid)
-    best = [grid[place] for place in front]
-    presets = {name: choice(name, best, settings, counted, resamples) for name in PRESETS}
+    presets = {name: choice(CHANGE_S[name], grid, front, counted, resamples) for name in PRESETS}
     return EventsBench(
         bundle=manifest.name,
         files=files,
@@ -135,11 +142,6 @@ def bench(
         front=front,
         presets=presets,
     )
-
-
-def rule(hold_s: float, margin: float, settle_s: float) -> Rules:
-    """Return a rule of the grid."""
-    return Rules(hold_s=hold_s, margin=margin, settle_s=settle_s, heartbeat_s=_HEARTBEAT_S)
 
 
 def watched(
@@ -204,24 +206,19 @@ def count_under(setting: Setting, rules: Sequence[Rules]) -> Counted:
     for which in rules:
         given = [told(each, which) for each in setting.shown]
         both = list(zip(setting.lines, given, strict=True))
-        rows.append(tuple(filter_measures.tally(line, some) for line, some in both))
+        rows.append([filter_measures.tally(line, some) for line, some in both])
         silent = np.concatenate([(some == doubted)[line.scored] for line, some in both])
         unsure.append(float(silent.mean()))
-    return Counted(tuple(rules), tuple(rows), tuple(unsure))
+    return Counted(
+        fps=setting.fps,
+        dropped=setting.dropped,
+        rules=tuple(rules),
+        tallies=filter_measures.gathered(rows),
+        unsure=tuple(unsure),
+    )
 
 
-def tallies_of(counted: Counted, reference: Counted) -> Tallies:
-    """Gather tallies, [rules, streams].
-
-    Changes that are never told under any rule of the `reference` either are left out: a still that
-    the networks take for another label throughout says nothing of when to tell.
-    """
-    both = filter_measures.gathered([*reference.tallies, *counted.tallies])
-    first = len(reference.tallies)
-    return Tallies(*(getattr(both, each.name)[first:] for each in dataclasses.fields(Tallies)))
-
-
-def figures(counted: Counted, reference: Counted) -> npt.NDArray[np.float64]:
+def figures(counted: Counted) -> npt.NDArray[np.float64]:
     """Return flicker, delay, and the shares missed, right and `unsure`, float64 [rules, 5].
 
     Raises
@@ -229,7 +226,7 @@ def figures(counted: Counted, reference: Counted) -> npt.NDArray[np.float64]:
     DataError
         In no stream any change is told.
     """
-    tallies = tallies_of(counted, reference)
+    tallies = counted.tallies
     if np.isnan(tallies.delays_s).all():
         raise DataError("no change is ever told in these streams; ask for more of them")
     found = tallies.of(np.arange(tallies.frames.shape[1]))
@@ -237,9 +234,9 @@ def figures(counted: Counted, reference: Counted) -> npt.NDArray[np.float64]:
     return np.column_stack([found.flicker, found.mean_s, found.missed, found.accuracy, unsure])
 
 
-def overall(counted: Sequence[Counted], references: Sequence[Counted]) -> list[Heard]:
+def overall(counted: Sequence[Counted]) -> list[Heard]:
     """Return what is heard under each rule, as a mean over all conditions."""
-    each = [figures(some, among) for some, among in zip(counted, references, strict=True)]
+    each = [figures(some) for some in counted]
     return [
         heard(which, values)
         for which, values in zip(counted[0].rules, np.mean(each, axis=0), strict=True)
@@ -276,40 +273,28 @@ def undominated(grid: Sequence[Heard]) -> tuple[int, ...]:
 
 
 def choice(
-    name: Preset,
-    front: Sequence[Heard],
-    settings: Sequence[Setting],
-    references: Sequence[Counted],
+    change_s: float,
+    grid: Sequence[Heard],
+    front: Sequence[int],
+    counted: Sequence[Counted],
     resamples: int,
 ) -> Choice:
-    """Choose a preset: hold and margin from the front, then how long a face settles."""
-    change_s = CHANGE_S[name]
-    best = min(front, key=lambda each: each.cost_s(change_s))
-    rules = [rule(best.hold_s, best.margin, settle_s) for settle_s in SETTLES_S]
-    counted = [count_under(setting, [*rules, PRESETS[name]]) for setting in settings]
-    *settled, shipped = overall(counted, references)
-    chosen = min(settled, key=lambda each: each.cost_s(change_s))
-    place = settled.index(chosen)
+    """Choose from the front the rule with which least is lost, and tell all that is known of it."""
+    place = min(front, key=lambda at: grid[at].cost_s(change_s))
     return Choice(
         change_s=change_s,
-        chosen=chosen,
-        shipped=shipped,
-        conditions=tuple(
-            listened(setting, some, among, place, resamples)
-            for setting, some, among in zip(settings, counted, references, strict=True)
-        ),
+        chosen=grid[place],
+        conditions=tuple(listened(each, place, resamples) for each in counted),
     )
 
 
-def listened(
-    setting: Setting, counted: Counted, reference: Counted, place: int, resamples: int
-) -> Listened:
+def listened(counted: Counted, place: int, resamples: int) -> Listened:
     """Return what is heard under one of the rules in one condition, with intervals."""
-    again = tallies_of(counted, reference).resampled(resamples)
+    again = counted.tallies.resampled(resamples)
     return Listened(
-        fps=setting.fps,
-        dropped=setting.dropped,
-        heard=heard(counted.rules[place], figures(counted, reference)[place]),
+        fps=counted.fps,
+        dropped=counted.dropped,
+        heard=heard(counted.rules[place], figures(counted)[place]),
         flicker_interval=interval(again.flicker[:, place]),
         delay_interval=interval(again.mean_s[:, place]),
         right_interval=interval(again.accuracy[:, place]),

@@ -56,21 +56,20 @@ class Listened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """A preset: what was chosen for it, and what the device has in its place.
+    """What was chosen for a preset.
 
     Attributes
     ----------
     change_s
         The seconds of a wrong label that a needless change counts for.
-    chosen, shipped
-        Means over all conditions, of the rules that were chosen and of `edge.settings.PRESETS`.
+    chosen
+        The rules, and means over all conditions.
     conditions
-        What was chosen, in each.
+        The same in each.
     """
 
     change_s: float
     chosen: Heard
-    shipped: Heard
     conditions: tuple[Listened, ...]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from convert import report
@@ -47,21 +48,22 @@ def tables(found: EventsBench) -> str:
     """Return the presets, each in every condition, and the front they were chosen from."""
     what = (
         f"{found.data.name}, {found.data.split}: {found.count} composed streams at each frame "
-        "rate, not video. Needless is a change that is told while one still is shown; delay counts "
-        "from the middle of a fade; right is the share of the time in which the told label is. "
-        "Chosen is the unbeaten rule with the fewest seconds lost a minute: those without the "
-        "right label, and as many for each needless change as the first table says."
+        "rate, not video, answered by the device's own code. Needless is a change that is told "
+        "while one still is shown; delay counts from the middle of a fade; right is the share of "
+        "the time in which the told label is. Chosen is the unbeaten rule with the fewest seconds "
+        "lost a minute: those without the right label, and for each needless change "
+        f"{_list(f'{each.change_s:g} s for `{name}`' for name, each in found.presets.items())}."
     )
-    return "\n\n".join([what, _presets(found), _conditions(found), _front(found)])
+    return "\n\n".join([what, presets(found), _conditions(found), _front(found)])
 
 
-def _presets(found: EventsBench) -> str:
+def presets(found: EventsBench) -> str:
+    """Return the table that README and configuration quote: what a preset does, and costs."""
     rows = []
     for name, each in found.presets.items():
-        for what, one in (("chosen", each.chosen), ("shipped", each.shipped)):
-            lost = f"{one.cost_s(each.change_s):.1f} s"
-            rows.append([f"{name}, {what}", f"{each.change_s:g} s", *_row(one), lost])
-    return report.table(["preset", "one counts", *_HEAD, "lost a min"], rows)
+        one = each.chosen
+        rows.append([f"`{name}`", *_row(one), f"{one.cost_s(each.change_s):.1f} s"])
+    return report.table(["preset", *_HEAD, "lost a minute"], rows)
 
 
 def _conditions(found: EventsBench) -> str:
@@ -71,7 +73,7 @@ def _conditions(found: EventsBench) -> str:
             dropped = f", {100 * each.dropped:g} % lost" if each.dropped else ""
             rows.append(
                 [
-                    f"{name}, {each.fps:g} fps{dropped}",
+                    f"`{name}`, {each.fps:g} fps{dropped}",
                     f"{each.heard.flicker:.1f}",
                     "{:.1f} to {:.1f}".format(*each.flicker_interval),
                     f"{each.heard.delay_s:.2f} s",
@@ -80,7 +82,7 @@ def _conditions(found: EventsBench) -> str:
                     report.percents(each.right_interval),
                 ]
             )
-    head = ["as chosen", "needless a min", "95 %", "delay", "95 %", "right", "95 %"]
+    head = ["in each condition", "needless a minute", "95 %", "delay", "95 %", "right", "95 %"]
     return report.table(head, rows)
 
 
@@ -89,17 +91,21 @@ def _front(found: EventsBench) -> str:
     return report.table(["unbeaten", *_HEAD], rows)
 
 
-_HEAD = ("hold", "margin", "settle", "needless a min", "delay", "missed", "right", "unsure")
+_HEAD = ("hold", "margin", "needless a minute", "delay", "missed", "right", "unsure")
 
 
 def _row(each: Heard) -> list[str]:
     return [
         f"{each.hold_s:g} s",
         f"{each.margin:g}",
-        f"{each.settle_s:g} s",
         f"{each.flicker:.1f}",
         f"{each.delay_s:.2f} s",
         percent(each.missed),
         percent(each.right),
         percent(each.unsure),
     ]
+
+
+def _list(parts: Iterable[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last

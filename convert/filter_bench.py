@@ -118,6 +118,7 @@ def bench(
         ]
         conditions.append(measure(everybody, left, fps=fps, dropped=lost, resamples=resamples))
     return Filters(
+        command=f"mien-convert filters {manifest.name} --data DATA --count {count} --seed {seed}",
         bundle=manifest.name,
         files=files,
         labels=manifest.labels,

@@ -105,6 +105,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    command
+        Which measures the same again.
     bundle, files
         What was measured, and the sha256 of each of its files.
     labels
@@ -124,6 +126,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["mien-filters/1"] = "mien-filters/1"
+    command: str
     bundle: str
     files: dict[str, str]
     labels: tuple[str, ...]

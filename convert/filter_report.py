@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from convert import report
 from convert.filter_front import DELAY_BAR, FLICKER_BAR, Side, Verdict
@@ -16,6 +19,7 @@ FIGURE = "filters.png"
 
 _SETTINGS = 5
 """Of each kind of filter, in the table."""
+_DIGITS = 5
 
 
 def write(found: Filters, out: Path) -> None:
@@ -31,20 +35,35 @@ def write(found: Filters, out: Path) -> None:
     write_together(
         out,
         {
-            RECORD: record_bytes(found),
+            RECORD: record_bytes(_short(found)),
             FIGURE: plots.png(filter_plot.draw, found),
             PAGE: page(found).encode(),
         },
     )
 
 
+def _short(found: Filters) -> Filters:
+    """Return the same in five digits, which is more than chance leaves sure."""
+
+    def shortened(value: Any) -> Any:  # noqa: ANN401  # whatever JSON may hold
+        if isinstance(value, float):
+            return float(f"{value:.{_DIGITS}g}")
+        if isinstance(value, dict):
+            return {name: shortened(each) for name, each in value.items()}
+        return [shortened(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return msgspec.convert(shortened(msgspec.to_builtins(found)), Filters)
+
+
 def page(found: Filters) -> str:
     """Return a Markdown page that shows the figure beside it."""
     figure = f"![Flicker against delay, of the head and of every filter]({FIGURE})"
+    command = f"```console\n$ {found.command} --out DIR\n```"
     files = "\n".join(f"- `{file}` {sha256}" for file, sha256 in found.files.items())
     said = "\n".join(f"- {each}" for each in _cautions(found))
     return (
-        f"# Temporal filters and the head of {found.bundle}\n\n{figure}\n\n{tables(found)}\n\n"
+        f"# Temporal filters and the head of {found.bundle}\n\n{command}\n\n{figure}\n\n"
+        f"{tables(found)}\n\n"
         f"## What was measured\n\n{files}\n\n## How to read it\n\n{said}\n"
     )
 
@@ -67,7 +86,7 @@ def _filters(found: Filters) -> str:
     for index in _worth(first):
         entry = first.entries[index]
         ahead = [kind for kind, names in first.fronts.items() if entry.name in names]
-        cells = [_short(condition.entries[index]) for condition in others]
+        cells = [_brief(condition.entries[index]) for condition in others]
         rows.append([*_row(entry), " and ".join(ahead), *cells])
     head = [
         first.name, "accuracy", "changes a min", "mean delay", "median", "missed", "unbeaten by",
@@ -101,7 +120,7 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-def _short(entry: Entry) -> str:
+def _brief(entry: Entry) -> str:
     return f"{entry.flicker:.2f} / {entry.mean_s:.2f} s"
 
 

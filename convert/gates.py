@@ -163,7 +163,7 @@ def gates_table(record: ParityRecord) -> str:
     rows = [
         [
             each.name,
-            f"{each.value:.4g}",
+            _spelt(each.value),
             f"{each.side} {each.bar:g}{' (lowered)' if each.allowed else ''}",
             "passed" if each.passed else "FAILED",
         ]
@@ -176,11 +176,16 @@ def figures_table(record: ParityRecord) -> str:
     """Return what was measured besides."""
     shown = {f"{each.name}".replace("-", "_") for each in record.gates}
     rows = [
-        [name.replace("_", " "), f"{value:.4g}"]
+        [name.replace("_", " "), _spelt(value)]
         for name, value in record.figures.items()
         if name not in shown
     ]
     return table(["float against the device's file", ""], rows)
+
+
+def _spelt(value: float) -> str:
+    """Write a figure in four digits, or as many as a whole number has."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004  # digits
 
 
 def layers_table(record: ParityRecord, stem: str) -> str:
@@ -281,9 +286,10 @@ def head_figures(
     -------
     dict
         `head_steps`; `head_agreement`: share of equal answers; `state_drift` and
-        `state_drift_max`: mean and largest absolute difference in the state that is worst. A
-        state that goes beyond -1 to 1, as the cell of an LSTM does, is measured in its own
-        range.
+        `state_drift_max`: mean and largest absolute difference in the state that is worst;
+        `state_drift_end`: the mean over the last tenth of the steps, which is no more where
+        nothing adds up. A state that goes beyond -1 to 1, as the cell of an LSTM does, is
+        measured in its own range.
     """
     drift = [
         np.abs(wanted - given) / max(1.0, float(np.abs(wanted).max()))
@@ -294,6 +300,7 @@ def head_figures(
         "head_agreement": agreement(floating, device),
         "state_drift": max(float(each.mean()) for each in drift),
         "state_drift_max": max(float(each.max()) for each in drift),
+        "state_drift_end": max(float(each[-max(1, len(each) // 10) :].mean()) for each in drift),
     }
 
 

@@ -261,14 +261,14 @@ def matched(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> tupl
 
 def calibration_error(probabilities: Float32Array, labels: Labels, bins: int = BINS) -> float:
     """Return the expected calibration error (Guo et al., 2017, equation 3), 0 to 1."""
-    confidence, right, places = _binned(probabilities, labels, bins)
+    confidence, right, places = binned(probabilities, labels, bins)
     gaps = np.bincount(places, weights=right - confidence.astype(float), minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def reliability(probabilities: Float32Array, labels: Labels, bins: int = BINS) -> tuple[Bin, ...]:
     """Return the bins of a reliability diagram (Guo et al., 2017, section 2) that hold any."""
-    confidence, right, places = _binned(probabilities, labels, bins)
+    confidence, right, places = binned(probabilities, labels, bins)
     return tuple(
         Bin(
             low=index / bins,
@@ -282,8 +282,8 @@ def reliability(probabilities: Float32Array, labels: Labels, bins: int = BINS) -
     )
 
 
-def _binned(
-    probabilities: Float32Array, labels: Labels, bins: int
+def binned(
+    probabilities: Float32Array, labels: Labels, bins: int = BINS
 ) -> tuple[Float32Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Return the confidence of each answer, whether it is right, and its bin."""
     confidence = probabilities.max(axis=1)

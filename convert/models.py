@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -11,7 +12,8 @@ import tensorflow as tf
 from convert.data import LABELS, TILE
 
 EMBEDDING = 128
-HIDDEN = 32
+HIDDEN = 64
+"""Units of the head; one of 32 was too restless at 5 frames a second (docs/training.md)."""
 
 _MOMENTUM = 0.9
 """Of the statistics of batch normalisation: the means settle within an epoch."""
@@ -55,22 +57,25 @@ def gru_step(width: int = EMBEDDING, labels: int = len(LABELS)) -> keras.Model:
     to 8, with the reset gate applied after the recurrent product (the form of cuDNN, in which
     that product is one dense layer). The paper's `z` keeps the old state, as here. Six dense
     layers and no recurrent layer: a converted `keras.layers.GRU` becomes a WHILE loop or falls
-    back to float. The inputs are `embedding`, float32 [n, width], and `state`, float32 [n, 32],
+    back to float. The inputs are `embedding`, float32 [n, width], and `state`, float32 [n, 64],
     within -1 to 1 and zero for a face never seen; the outputs are `logits`, [n, labels], and
     the new `state`.
     """
     dense = keras.layers.Dense
+    # Orthogonal, so that over many steps gradients neither vanish nor explode: Saxe et al., "Exact
+    # solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014.
+    recurrent = functools.partial(dense, HIDDEN, kernel_initializer="orthogonal")
     embedding = keras.Input((width,), name="embedding")
     state = keras.Input((HIDDEN,), name="state")
     times = keras.layers.Multiply
 
     def gate(name: str) -> keras.KerasTensor:
         seen = dense(HIDDEN, name=f"{name}_input")(embedding)
-        kept = dense(HIDDEN, use_bias=False, name=f"{name}_state")(state)
+        kept = recurrent(use_bias=False, name=f"{name}_state")(state)
         return keras.layers.Activation("sigmoid", name=name)(Sum()(seen, kept))
 
     keep, reset = gate("update"), gate("reset")
-    recalled = times()([reset, dense(HIDDEN, name="candidate_state")(state)])
+    recalled = times()([reset, recurrent(name="candidate_state")(state)])
     seen = dense(HIDDEN, name="candidate_input")(embedding)
     candidate = keras.layers.Activation("tanh", name="candidate")(Sum()(seen, recalled))
     kept = times()([keep, state])

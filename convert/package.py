@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from convert import card, doubt_plot, edgetpu, folder, golden, inspect, plots, report
+from convert import card, doubt_plot, edgetpu, folder, golden, inspect, report
 from convert.data import data_name
 from convert.draft import GOLDEN, draft, records
 from convert.errors import RunError
@@ -97,7 +97,7 @@ def package(
         MANIFEST: text,
         GOLDEN: archive,
         CARD: card.text(manifest, found, evaluation, doubt, vectors).encode(),
-        **{name: plots.png(draw, doubt) for name, draw in doubt_plot.FIGURES.items()},
+        **doubt_plot.files(doubt),
         **{entry.file: source.read(entry) for entry in (manifest.frame, manifest.head)},
     }
     if key is not None:
@@ -132,6 +132,7 @@ def calibration_of(doubt: Doubt, abstain_below: float | None) -> Calibration:
             ece_before=rounded(head.ece_before),
             ece_fitted=rounded(head.ece_fitted),
             ece=rounded(head.ece),
+            ece_interval=(rounded(head.ece_interval[0]), rounded(head.ece_interval[1])),
             curve=tuple(
                 (low, rounded(answered), rounded(right))
                 for low, answered, right in doubt.curve[:: report.CURVE_STEP]

@@ -46,9 +46,9 @@ Drawn = TypeVar("Drawn")
 """What a figure shows: `Scores`, or another measurement."""
 
 
-def png(draw: Callable[[Drawn, Theme], Figure], scores: Drawn) -> bytes:
+def png(draw: Callable[[Drawn, Theme], Figure], scores: Drawn, *, dpi: float = PNG_DPI) -> bytes:
     """Return a figure as PNG on a light ground; the same scores give the same bytes."""
-    return _saved(draw, scores, LIGHT, "png")
+    return _saved(draw, scores, LIGHT, "png", dpi)
 
 
 def svg(draw: Callable[[Drawn, Theme], Figure], scores: Drawn, theme: Theme) -> bytes:
@@ -57,7 +57,11 @@ def svg(draw: Callable[[Drawn, Theme], Figure], scores: Drawn, theme: Theme) -> 
 
 
 def _saved(
-    draw: Callable[[Drawn, Theme], Figure], scores: Drawn, theme: Theme, form: Literal["png", "svg"]
+    draw: Callable[[Drawn, Theme], Figure],
+    scores: Drawn,
+    theme: Theme,
+    form: Literal["png", "svg"],
+    dpi: float = PNG_DPI,
 ) -> bytes:
     style = {
         "font.family": "DejaVu Sans",
@@ -82,7 +86,7 @@ def _saved(
         figure, buffer = draw(scores, theme), io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
         figure.savefig(
-            buffer, format=form, dpi=PNG_DPI, metadata=metadata,
+            buffer, format=form, dpi=dpi, metadata=metadata,
             transparent=form == "svg", facecolor=theme.ground,
         )  # fmt: skip
     return buffer.getvalue()

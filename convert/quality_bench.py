@@ -325,13 +325,13 @@ def limit(
     >>> limit(np.array([1.0, 2]), np.array([True, True]), "least") is None
     True
     """
+    if not len(values):
+        return None
     best_first = np.argsort(-values if sense == "least" else values, kind="stable")
     ordered = values[best_first]
     worth = np.cumsum(np.where(right[best_first], 1, -1))
     # Looks with the same value pass or fail together.
     last = np.append(ordered[1:] != ordered[:-1], True)
     candidates = np.flatnonzero(last)
-    chosen = candidates[worth[candidates].argmax()] if len(candidates) else -1
-    if chosen == len(ordered) - 1 or chosen < 0:
-        return None
-    return float(ordered[chosen])
+    chosen = candidates[worth[candidates].argmax()]
+    return None if chosen == len(ordered) - 1 else float(ordered[chosen])

@@ -22,7 +22,8 @@ def tables(found: QualityBench) -> str:
         f"of {found.bundle} alone (temperature {found.temperature:.3f}), `unsure` below "
         f"{found.abstain_below:g}; refused is by the device's default limits"
     )
-    return "\n\n".join([what, *(_way(each) for each in found.spoilt), _limits(found)])
+    title = f"# How poor a look may be: {found.bundle}"
+    return "\n\n".join([title, what, *(_way(each) for each in found.spoilt), _limits(found)])
 
 
 def _way(each: Spoilt) -> str:

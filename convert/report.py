@@ -157,11 +157,12 @@ def doubt_table(doubt: Doubt) -> str:
             f"{each.ece_before:.3f}",
             f"{each.ece_fitted:.3f}",
             f"{each.ece:.3f}",
+            "{:.3f} to {:.3f}".format(*each.ece_interval),
         ]
         for name, each in (("with the head", doubt.head), ("frame model alone", doubt.frame))
     ]
-    head = ["calibration error", "temperature", "of the folds", "without", "fitted", "cross-fitted"]
-    return table(head, rows)
+    head = ["calibration error", "temperature", "of the folds", "without", "fitted"]
+    return table([*head, "cross-fitted", "95 %"], rows)
 
 
 def curve_table(curve: Sequence[tuple[float, float, float]]) -> str:

@@ -28,7 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from convert.errors import RunError
-from convert.metrics import Bin, Published, Scores
+from convert.metrics import Bin, Interval, Published, Scores
 from convert.recipe import Policy
 from edge.bundle import ModelFile
 
@@ -109,6 +109,8 @@ class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ece_before, ece_fitted, ece
         The calibration error without a temperature; with the one fitted on the same steps, which
         is too kind; and cross-fitted, which is the one to believe.
+    ece_interval
+        Of the last, 95 %; see `calibration.error_interval`.
     reliability
         Cross-fitted; see `metrics.reliability`.
     """
@@ -118,6 +120,7 @@ class Certainty(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ece_before: float
     ece_fitted: float
     ece: float
+    ece_interval: Interval
     reliability: tuple[Bin, ...]
 
 

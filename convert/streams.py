@@ -213,6 +213,12 @@ def ticks(stream: Stream, steps: int, step_hz: float = STEP_HZ) -> Ticks:
     return Ticks(seen, np.maximum(seen, newest))
 
 
+def frame_rate(random: np.random.Generator) -> float:
+    """Draw how many frames a second a stream has: from 5 to 30, doublings alike."""
+    low, high = np.log([SLOWEST, FASTEST])
+    return float(np.round(np.exp(random.uniform(low, high))))
+
+
 def looks(
     tiles: Tiles, settings: StreamSettings, random: np.random.Generator, labels: int
 ) -> UInt8Array:

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
@@ -170,6 +171,7 @@ def loop(
     whole: Callable[[Trained], Savable],
     restore: Callable[[Path], Trained] | None = None,
     suffix: str = ".keras",
+    worth: Callable[[Figures], float] = itemgetter("val_accuracy"),
 ) -> TrainingRecord:
     """Train epoch by epoch, leaving after each what is needed to go on.
 
@@ -182,14 +184,15 @@ def loop(
     trainee
         What trains; where the folder holds a later state of it, that is used instead.
     epoch
-        Trains once through the data and measures; the figure `val_accuracy` chooses the best
-        epoch.
+        Trains once through the data and measures.
     whole
         Turns the trainee into the model that is kept.
     restore
         Reads a state that the trainee saved; without it, that of a compiled Keras model.
     suffix
         Of the files in which states are saved.
+    worth
+        How good an epoch with such figures is; the best one is kept.
 
     Raises
     ------
@@ -209,7 +212,7 @@ def loop(
             raise RunError(f"{run}: training diverged in epoch {number}; lower --learning-rate")
         figures["seconds"] = round(time.monotonic() - start, 2)
         epochs = (*record.epochs, figures)
-        best = 1 + int(np.argmax([each["val_accuracy"] for each in epochs]))
+        best = 1 + int(np.argmax([worth(each) for each in epochs]))
         if best == number:
             write_whole(run / f"{stem}.keras", whole(trainee).save)
         write_whole(run / f"{stem}-{number}{suffix}", trainee.save)

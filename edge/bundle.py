@@ -97,8 +97,8 @@ class CalibrationMeasured(_Strict, frozen=True):
     """What a calibration is founded on: so many `steps` of composed `streams` of validation stills.
 
     `ece` is the calibration error with each of `folds` judged by the temperature of the others,
-    `ece_fitted` with the one fitted on the same steps, `ece_before` with none. `curve` has
-    (threshold, share of steps answered, accuracy of those).
+    `ece_interval` its 95 % interval; `ece_fitted` is that with the one fitted on the same steps,
+    `ece_before` with none. `curve` has (threshold, share of steps answered, accuracy of those).
     """
 
     folds: Annotated[int, msgspec.Meta(ge=1)]
@@ -107,6 +107,7 @@ class CalibrationMeasured(_Strict, frozen=True):
     ece_before: Share
     ece_fitted: Share
     ece: Share
+    ece_interval: tuple[Share, Share]
     curve: tuple[tuple[Share, Share, Share], ...]
 
 

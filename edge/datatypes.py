@@ -18,8 +18,8 @@ UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
 UNSURE = "unsure"
-"""The answer when no label's probability reaches the bundle's abstain threshold, or the look at
-the face is too poor to be judged."""
+"""The answer when no label's probability reaches the bundle's abstain threshold, or all looks at
+the face for a while were too poor to be judged."""
 
 Flaw = Literal["small", "blurred", "dark", "bright", "flat", "turned"]
 """What can be wrong with a look at a face; see `edge.quality`."""
@@ -104,8 +104,8 @@ class Estimate:
     """What the networks say of one face at one tick.
 
     `probabilities` are calibrated, in the order of `labels`, and sum to 1. `emotion` is the
-    most probable label, or `UNSURE` where that is below the bundle's abstain threshold or where
-    the look was too poor to be judged; the probabilities then say nothing new.
+    most probable label, or `UNSURE` where that is below the bundle's abstain threshold, or where
+    no look was good enough to be judged: then every label is as probable as the others.
     """
 
     labels: tuple[str, ...]
@@ -163,9 +163,9 @@ class Event:
     event to event. Consumers ignore keys they do not know; schema /1 only ever gains some.
 
     `poor` is what is wrong with the newest look at the face, mostly nothing. Such a look is not
-    judged: it counts as `unsure`, and `probs`, `confidence` and `valence` stay those of the look
-    before it, for as long as the bundle remembers a face; then `probs` are equal for all labels.
-    Where `emotion` is `unsure` and `poor` is empty, the networks themselves could not tell.
+    judged: the answer before it stands for as long as the bundle remembers a face; then it is
+    `unsure`, and `probs` are equal for all labels. Where `emotion` is `unsure` and `poor` is empty,
+    the networks themselves could not tell.
     """
 
     schema: Literal["mien-event/1"] = "mien-event/1"

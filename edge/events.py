@@ -40,6 +40,10 @@ A label that is not here counts as 0."""
 
 Kind = Literal["start", "update", "end"]
 
+_ROUNDING = 1e-6
+"""Seconds by which a frame may come too early: a hold of 0.3 s is over three frames later at 10 Hz,
+whatever the difference of their times is rounded to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
@@ -81,7 +85,7 @@ def advance(
     """
     story = story or Story(begun_s=time_s)
     if story.told is None:
-        if time_s - story.begun_s < rules.settle_s:
+        if not _over(story.begun_s, rules.settle_s, time_s):
             return story, None
         return replace(story, told=estimate.emotion, told_s=time_s), "start"
     if not _leads(estimate, story.told, rules.margin):
@@ -89,11 +93,15 @@ def advance(
             story = replace(story, rival=None)
     elif story.rival != estimate.emotion:
         story = replace(story, rival=estimate.emotion, rival_since_s=time_s)
-    if story.rival is not None and time_s - story.rival_since_s >= rules.hold_s:
+    if story.rival is not None and _over(story.rival_since_s, rules.hold_s, time_s):
         return replace(story, told=story.rival, told_s=time_s, rival=None), "update"
-    if time_s - story.told_s >= rules.heartbeat_s:
+    if _over(story.told_s, rules.heartbeat_s, time_s):
         return replace(story, told_s=time_s), "update"
     return story, None
+
+
+def _over(since_s: float, wait_s: float, now_s: float) -> bool:
+    return now_s - since_s >= wait_s - _ROUNDING
 
 
 def _leads(estimate: Estimate, told: str, margin: float) -> bool:

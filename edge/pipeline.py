@@ -4,7 +4,8 @@
 
 A look that is too poor (`edge.quality`) is not shown to the networks: to the head it is as if the
 detector had missed the face, which it knows from training, while an embedding of a blur would stay
-in its state. The story hears `unsure`, and tells it once that has held as long as any change.
+in its state. The last answer stands for as long as the head remembers the face, so that a moment of
+blur is no event; then the story hears `unsure`.
 
 The models are shared by all cameras, which take turns; what is remembered (tracks, recurrent
 state, what subscribers were told) is each camera's own.
@@ -215,7 +216,7 @@ class Pipeline:
         known, look = self._faces.get(track.number), None
         memory = known.memory if known else None
         if poor:
-            estimate = self._unjudged(known, frame.time_s)
+            estimate = self._standing(known, frame.time_s)
         else:
             look = self._models.emotion.look(tile, memory, frame.time_s)
             self._observe("frame", look.frame_s)
@@ -239,13 +240,12 @@ class Pipeline:
         )
         return flaws(quality, self._allowed)
 
-    def _unjudged(self, known: _Face | None, time_s: float) -> Estimate:
+    def _standing(self, known: _Face | None, time_s: float) -> Estimate:
         """Return what is known of a face from before; nothing, once the head would forget it."""
-        standing = None
-        if known is not None and known.memory is not None:
-            fresh = time_s - known.memory.seen_s <= self._reset_after_s
-            standing = known.estimate if fresh else None
-        return unjudged(self._models.manifest.labels, standing)
+        memory = known.memory if known else None
+        if known and memory and time_s - memory.seen_s <= self._reset_after_s:
+            return known.estimate
+        return unjudged(self._models.manifest.labels)
 
     def _told(self, ended: tuple[Track, ...]) -> list[Track]:
         """Return the tracks that subscribers know of, and forget the rest."""

@@ -9,7 +9,7 @@ both were measured on is in docs/measurements.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edge.crop import geometry
 from edge.datatypes import UNSURE, Estimate, Flaw, Keypoints, UInt8Array
@@ -59,6 +59,7 @@ def flaws(quality: Quality, allowed: Limits) -> tuple[Flaw, ...]:
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> good = Quality(120.0, 0.6, 128.0, 50.0, -5.0, 3.0)
     >>> flaws(good, ADVISED)
     ()
@@ -76,21 +77,10 @@ def flaws(quality: Quality, allowed: Limits) -> tuple[Flaw, ...]:
     return tuple(flaw for flaw, is_beyond in beyond if is_beyond)
 
 
-def unjudged(labels: tuple[str, ...], before: Estimate | None) -> Estimate:
-    """Return the estimate of a look that is too poor to be judged.
-
-    Parameters
-    ----------
-    labels
-        In the order of the networks' answers.
-    before
-        The estimate whose probabilities still stand; None where nothing is known of the face any
-        more, and every label is as probable as the others.
-    """
-    if before is None:
-        share = 1.0 / len(labels)
-        return Estimate(labels, (share,) * len(labels), UNSURE, share)
-    return replace(before, emotion=UNSURE)
+def unjudged(labels: tuple[str, ...]) -> Estimate:
+    """Return the estimate of a face of which only poor looks are known: any label may be it."""
+    share = 1.0 / len(labels)
+    return Estimate(labels, (share,) * len(labels), UNSURE, share)
 
 
 def assess(

@@ -152,18 +152,18 @@ class Emotion(_Settings, frozen=True):
 
 
 class Limits(_Settings, frozen=True):
-    """How poor a look at a face may be; one beyond any of these limits is answered `unsure`.
+    """How poor a look at a face may be; one beyond any of these limits is not judged.
 
     What each measures: see `edge.quality.Quality`. 0 for a least, and 255 or 90 for a most, never
-    refuse. The defaults were measured: docs/measurements.md, and `mien-convert quality`.
+    refuse. The defaults were measured by `mien-convert quality`: see docs/measurements.md.
     """
 
-    least_side_pixels: Annotated[float, msgspec.Meta(ge=0.0, le=512.0)] = 16.0
-    least_sharpness: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.05
-    least_light: Luma = 10.0
-    most_light: Luma = 240.0
-    least_contrast: Luma = 5.0
-    most_yaw_degrees: Annotated[float, msgspec.Meta(ge=0.0, le=90.0)] = 50.0
+    least_side_pixels: Annotated[float, msgspec.Meta(ge=0.0, le=512.0)] = 10.0
+    least_sharpness: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.02
+    least_light: Luma = 5.0
+    most_light: Luma = 250.0
+    least_contrast: Luma = 3.0
+    most_yaw_degrees: Annotated[float, msgspec.Meta(ge=0.0, le=90.0)] = 60.0
 
 
 Preset = Literal["calm", "quick"]
@@ -181,7 +181,7 @@ class Rules(_Settings, frozen=True):
 class Events(_Settings, frozen=True):
     """When a change is told. What is left out is the preset's; see `PRESETS`."""
 
-    preset: Preset = "calm"
+    preset: Preset = "quick"
     settle_s: Seconds | None = None
     hold_s: Seconds | None = None
     margin: Share | None = None
@@ -199,10 +199,10 @@ class Events(_Settings, frozen=True):
 
 
 PRESETS: dict[Preset, Rules] = {
-    "calm": Rules(settle_s=0.3, hold_s=0.3, margin=0.1, heartbeat_s=5.0),
-    "quick": Rules(settle_s=0.3, hold_s=0.0, margin=0.1, heartbeat_s=5.0),
+    "calm": Rules(settle_s=0.2, hold_s=0.5, margin=0.5, heartbeat_s=5.0),
+    "quick": Rules(settle_s=0.2, hold_s=0.1, margin=0.4, heartbeat_s=5.0),
 }
-"""Chosen by `mien-convert events`, whose rule and figures are in docs/measurements.md."""
+"""Chosen by `mien-convert events`, whose rule and figures are in docs/events."""
 
 
 class Runtime(_Settings, frozen=True):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from drawn import draw_tiles
 
-from convert import answers
+from convert import answers, calibration, streams
 from convert.data import Tiles
 from convert.errors import DataError
 from edge import bundle
@@ -29,14 +31,38 @@ def test_each_tile_gets_its_own_logits(baseline: tuple[StreamNetworks, StreamMan
     assert (logits[2] == baseline[0].embed(tiles[2]).logits).all()
 
 
-def test_streams_repeat_and_keep_the_bundles_temperature(
+def test_streams_repeat_and_are_judged_with_the_temperature_that_is_told(
     baseline: tuple[StreamNetworks, StreamManifest],
 ) -> None:
     tiles = Tiles(draw_tiles(14), np.arange(14) % 7)
     first, again = (answers.on_streams(*baseline, tiles, count=2) for _ in range(2))
     assert first == again
     assert (first.streams, first.steps) == (2, 80)
-    assert first.temperature == baseline[1].calibration.temperature
+    assert first.doubt is not None
+    assert first.temperature == first.doubt.head.temperature
+    told = answers.on_streams(*baseline, tiles, count=2, temperature=1.5)
+    assert told.temperature == 1.5
+    assert told.doubt == first.doubt
+
+
+def test_a_stream_shows_stills_of_one_fold(
+    baseline: tuple[StreamNetworks, StreamManifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = Tiles(draw_tiles(70), np.arange(70) % 7)
+    folds = calibration.folded(tiles.labels)
+    shown = []
+    compose = streams.compose
+
+    def watched(part: Tiles, *rest: Any) -> streams.Stream:  # noqa: ANN401  # handed on
+        shown.append(part)
+        return compose(part, *rest)
+
+    monkeypatch.setattr(streams, "compose", watched)
+    found = answers.on_streams(*baseline, tiles, count=7)
+    assert found.doubt is not None
+    assert (found.doubt.folds, found.doubt.streams) == (5, 7)
+    for index, part in enumerate(shown):
+        assert (part.pixels == tiles.pixels[folds == index % 5]).all()
 
 
 def test_a_face_cut_out_anew_is_measured_beside_the_tile(

@@ -340,7 +340,7 @@ def test_what_the_filters_know_is_fitted() -> None:
 
 @pytest.fixture(scope="module")
 def baseline() -> tuple[StreamNetworks, bundle.StreamManifest]:
-    loaded, manifest = bundle.load_stream("mien-baseline")
+    loaded, manifest = bundle.load_stream("mien-consensus")
     return StreamNetworks(loaded, manifest), manifest
 
 
@@ -416,7 +416,7 @@ def test_a_bundle_is_measured_at_every_frame_rate(found: Filters) -> None:
     assert {len(each.entries) for each in found.conditions} == {119}
     first, *_, lossy, _ = found.conditions
     assert lossy.frames == pytest.approx(0.7 * first.frames, rel=0.15)
-    assert found.conditions[0].head.name == "mien-baseline"
+    assert found.conditions[0].head.name == "mien-consensus"
     assert found.scoring["shortest_hold"] == streams.SCORING.shortest_hold
 
 
@@ -441,7 +441,7 @@ def test_the_record_is_json_that_comes_back(found: Filters) -> None:
 def test_tables_name_the_head_and_the_bar(found: Filters) -> None:
     said = filter_report.tables(found)
     assert "drawn, val: 4 composed streams at each frame rate" in said
-    assert "| mien-baseline " in said
+    assert "| mien-consensus " in said
     assert "| no smoothing " in said
     assert "at most 0.5 of their flicker at equal delay" in said
     for condition in found.conditions:
@@ -456,6 +456,12 @@ def test_files_are_written_together(found: Filters, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "filters.md").read_text()
     assert "(filters.png)" in page
     assert "composed of stills" in page
+    assert "$ mien-convert filters mien-consensus --data DATA --count 4 --seed 1 --out DIR" in page
+    kept = msgspec.json.decode((tmp_path / "out" / "filters.json").read_bytes(), type=Filters)
+    assert kept.command == found.command
+    assert kept.conditions[0].head.mean_s == pytest.approx(
+        found.conditions[0].head.mean_s, rel=1e-4
+    )
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write it"):
         filter_report.write(found, tmp_path / "file")

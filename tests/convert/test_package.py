@@ -55,7 +55,13 @@ def test_the_device_loads_it_and_its_goldens_pass(run: Path, tmp_path: Path) -> 
     assert manifest.metrics is not None
     assert manifest.metrics.data == "own data"
     assert manifest.metrics.n == 35
-    assert manifest.calibration.abstain_below == 0.4
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    doubt, measured = evaluation["streams"]["doubt"], manifest.calibration.measured
+    assert manifest.calibration.abstain_below == doubt["abstain_below"]
+    assert manifest.calibration.temperature == doubt["head"]["temperature"]
+    assert measured is not None
+    assert measured.ece == pytest.approx(doubt["head"]["ece"], abs=1e-4)
+    assert measured.ece_interval == pytest.approx(doubt["head"]["ece_interval"], abs=1e-4)
     logits, _ = networks.step(
         networks.embed(np.zeros((48, 48), np.uint8)), networks.initial_state()
     )
@@ -83,9 +89,30 @@ def test_the_card_gives_its_terms_and_commands(run: Path, tmp_path: Path) -> Non
         "mien-convert package --run RUN --name drawn --version 1 --abstain-below 0.25",
     ):
         assert line in card
+    assert "It was told so (`--abstain-below`)" in " ".join(card.split())
     assert "composed" in card
+    for figure in ("reliability.png", "coverage.png"):
+        assert f"]({figure})" in card
+        assert len((tmp_path / "drawn" / figure).read_bytes()) < 60_000
     assert "owner of the data" in card
     assert "{" not in card
+
+
+def test_the_card_says_where_the_threshold_is_from(run: Path, tmp_path: Path) -> None:
+    assert package(run, tmp_path / "drawn") == 0
+    card = " ".join((tmp_path / "drawn" / "MODEL_CARD.md").read_text().split())
+    assert "the threshold with the most right less wrong answers" in card
+    assert "package --run RUN --name drawn --version 1 --out BUNDLE" in card
+
+
+def test_a_run_whose_doubt_was_not_measured_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    del evaluation["streams"]["doubt"]
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    assert package(run, tmp_path / "drawn") == 1
+    assert "evaluated before doubt was measured; evaluate it again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -178,4 +178,4 @@ def test_a_float_head_runs_free_from_zero(heads: dict[str, Converted]) -> None:
     network = heads["int8"].network
     width = network.inputs[0].shape[1]
     _, (states,) = head.free_run(network, np.zeros((1, 3, width), np.float32))
-    assert states.shape == (3, 1, 32)
+    assert states.shape == (3, 1, 64)

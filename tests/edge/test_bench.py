@@ -21,7 +21,7 @@ def report() -> bench.Report:
 
 
 def test_every_stage_is_measured(report: bench.Report) -> None:
-    assert list(report.stages) == ["decode", "detect", "crop", "frame", "head"]
+    assert list(report.stages) == ["decode", "detect", "crop", "quality", "frame", "head"]
     for stage in report.stages.values():
         assert 0 < stage.p50_ms <= stage.p95_ms <= stage.p99_ms
 

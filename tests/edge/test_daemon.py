@@ -84,7 +84,8 @@ def test_a_run_is_told_from_its_birth_to_its_end(whole_run: Ear) -> None:
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     (health,) = whole_run.json(f"{P}/health")
     assert health["fps"]["door"] > 0
-    assert set(health["latency_ms"]) == {"capture", "detect", "crop", "frame", "head", "total"}
+    stages = {"capture", "detect", "crop", "quality", "frame", "head", "total"}
+    assert set(health["latency_ms"]) == stages
 
     for name, kind in SCHEMAS.items():
         validator = Draft202012Validator(json.loads(schema.text(kind)))

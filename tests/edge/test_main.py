@@ -79,7 +79,7 @@ def test_the_same_clip_tells_the_same_story(story: list[dict[str, object]]) -> N
 
 def test_event_times_follow_the_clip(story: list[dict[str, object]]) -> None:
     ages = [event["track"]["age_ms"] for event in story if event["type"] == "start"]  # type: ignore[index]
-    settle_ms = Settings().events.settle_s * 1000
+    settle_ms = Settings().events.rules.settle_s * 1000
     assert all(settle_ms <= age <= settle_ms + 200 for age in ages)
 
 

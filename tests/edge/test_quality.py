@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge import bundle
 from edge.bundle import CropSpec
 from edge.crop import crop
-from edge.datatypes import UNSURE, Estimate, Frame, Keypoints, Point
+from edge.datatypes import UNSURE, Frame, Keypoints, Point
 from edge.detector import Detector
 from edge.imaging import luma_of, read_image
 from edge.quality import ADVISED, Quality, assess, flaws, unjudged
@@ -131,9 +131,6 @@ def test_limits_at_their_ends_refuse_nothing(values: tuple[float, ...]) -> None:
     assert flaws(Quality(*values), open_gate) == ()
 
 
-def test_a_look_that_is_not_judged_says_nothing_new() -> None:
-    before = Estimate(("angry", "happy"), (0.1, 0.9), "happy", 0.9)
-    after = unjudged(before.labels, before)
-    assert (after.emotion, after.probabilities, after.confidence) == (UNSURE, (0.1, 0.9), 0.9)
-    nothing = unjudged(before.labels, None)
+def test_of_a_face_that_was_never_seen_well_nothing_is_known() -> None:
+    nothing = unjudged(("angry", "happy"))
     assert (nothing.emotion, nothing.probabilities, nothing.confidence) == (UNSURE, (0.5, 0.5), 0.5)
