@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from convert import options
 from edge.errors import UsageError
 
 if TYPE_CHECKING:  # --help must not wait for numpy
@@ -77,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     from convert import report  # noqa: PLC0415  # --help must not wait for numpy
 
     asked = cast("Asked", arguments)
-    if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
-        raise UsageError(f"--out {asked.out}: is a file; name a folder")
+    options.check_out(asked.out)
     measured, text = _measured(asked)
     if asked.out is not None:
         from convert import page  # noqa: PLC0415  # matplotlib, which most calls do without

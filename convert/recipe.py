@@ -57,7 +57,8 @@ class Recipe:
     precision : str
         What convolutions are computed in. `bfloat16` is twice as fast where the processor has it.
     small_side : int
-        Side in pixels of the tiles learned from in the first `small_share` of the epochs.
+        Side in pixels of the tiles learned from in the first `small_share` of the epochs; a
+        multiple of 8, for networks halve it three times.
     small_share : float
     views : int
         How many differently augmented copies of the tiles there are; epochs take turns. 0: as
@@ -86,7 +87,7 @@ class Recipe:
     augment: float = 1.0
     average: float = 0.998
     precision: Precision = "float32"
-    small_side: int = 36
+    small_side: int = 32
     small_share: float = 0.0
     views: int = 0
     teaching: float = 0.0
@@ -132,9 +133,11 @@ def options(settings: Mapping[str, str | int | float], start: str | None = None)
     if "policy" not in settings:
         return " ".join(words)
     usual = Recipe()
+    # How small the smaller tiles would have been says nothing of a run that saw none.
+    unused = () if settings.get("small_share") else ("small_side",)
     for each in fields(Recipe):
         value = settings.get(each.name, getattr(usual, each.name))
-        if each.name not in _ALWAYS and value != getattr(usual, each.name):
+        if each.name not in (*_ALWAYS, *unused) and value != getattr(usual, each.name):
             words.append(f"--{each.name.replace('_', '-')} {value}")
     words += [f"--teacher RUN-OF-{each[:12]}" for each in str(settings.get("teachers", "")).split()]
     if begun_from := str(settings.get("start", "")):

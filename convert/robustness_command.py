@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qsl
 
+from convert import options
 from convert.recipe import POLICIES, Policy
 from edge.errors import UsageError
 
@@ -83,8 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from convert import policies, report, robustness, robustness_report  # noqa: PLC0415  # see _EXPECTED
 
     asked = cast("Asked", arguments)
-    if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
-        raise UsageError(f"--out {asked.out}: is a file; name a folder")
+    options.check_out(asked.out)
     entrants = [_entrant(text) for text in asked.models]
     robustness.common_labels(entrants)
     faces = policies.faces(asked.data, asked.policy, entrants[0].subject.labels, asked.size)

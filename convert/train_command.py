@@ -26,8 +26,8 @@ NETWORKS = ("kalambate", "residual", "inverted", "branched", "teacher")
 _USUAL = "kalambate"
 _EPOCHS = 80
 _FROM_WEIGHTS = {"epochs": 20, "learning_rate": 5e-4, "warm_up": 1.0}
-_LEAST_SIDE = 16
-"""Pixels of a tile; the networks halve it three times."""
+_SIDES = (16, 24, 32, 40)
+"""Pixels of a smaller tile that can be halved three times, as the networks do."""
 
 
 class Asked(argparse.Namespace):
@@ -144,12 +144,19 @@ def asked_recipe(asked: Asked, started: str | None = None) -> Recipe | None:
         The options.
     started
         Which network the weights to start from are of; None where there are none.
+
+    Raises
+    ------
+    UsageError
+        Smaller tiles for a network that takes one size.
     """
     fields = [name for name in Recipe.__slots__ if name not in ("model", "epochs", "seed")]
     chosen = {name: value for name in fields if (value := getattr(asked, name)) is not None}
     model = asked.model or started or _USUAL
     if model == _USUAL and not (chosen or asked.teacher or started):
         return None
+    if model == _USUAL and asked.small_share:
+        raise UsageError(f"--small-share: {model} takes tiles of one size; choose another --model")
     usual = {"epochs": _EPOCHS} if started is None else _FROM_WEIGHTS
     told = chosen if asked.epochs is None else chosen | {"epochs": asked.epochs}
     return Recipe(model=model, seed=asked.seed, **(usual | told))
@@ -226,8 +233,8 @@ def _none_or_more(text: str) -> int:
 
 def _side(text: str) -> int:
     number = int(text)
-    if number < _LEAST_SIDE:
-        raise argparse.ArgumentTypeError(f"{text} is less than {_LEAST_SIDE} pixels")
+    if number not in _SIDES:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(map(str, _SIDES))}")
     return number
 
 

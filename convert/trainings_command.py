@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from edge.errors import UsageError
+from convert import options
 
 
 class Asked(argparse.Namespace):
@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from convert import report, trainings  # noqa: PLC0415  # --help must not wait for numpy
 
     asked = cast("Asked", arguments)
-    if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
-        raise UsageError(f"--out {asked.out}: is a file; name a folder")
+    options.check_out(asked.out)
     found = trainings.read(asked.runs)
     if asked.out is not None:
         trainings.write(found, asked.out)

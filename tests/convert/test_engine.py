@@ -24,7 +24,7 @@ SHORT = Recipe(
     model="kalambate", epochs=3, batch=32, warm_up=0.5, mixup=0.3, cutmix=0.5, small_side=40,
     small_share=0.4, augment=0.7, average=0.9,
 )  # fmt: skip
-ENGINE = dataclasses.replace(SHORT, model="inverted", small_side=36)
+ENGINE = dataclasses.replace(SHORT, model="inverted", small_side=32)
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,12 @@ def test_options_name_what_differs_from_the_usual() -> None:
     )
 
 
+def test_the_size_of_smaller_tiles_is_told_where_there_were_some() -> None:
+    assert "--small" not in options(dataclasses.asdict(Recipe(small_side=40)))
+    said = options(dataclasses.asdict(Recipe(small_side=40, small_share=0.5)))
+    assert "--small-side 40 --small-share 0.5" in said
+
+
 def test_what_a_run_started_from_is_named_by_its_sha256_or_better() -> None:
     settings = dict.fromkeys(("model", "epochs", "seed", "policy"), "x") | {"start": "ab" * 32}
     assert options(settings).endswith("--start RUN-OF-abababababab/frame.keras")

@@ -16,6 +16,7 @@ from convert.golden import draw_face
 from convert.recipe import Recipe
 from convert.run import TrainingRecord, read_record
 from convert.train_command import Asked
+from edge.errors import UsageError
 
 
 def asked(*words: str) -> Asked:
@@ -47,6 +48,11 @@ def test_what_starts_from_weights_is_trained_gently_and_is_what_they_are_of() ->
     )
 
 
+def test_smaller_tiles_are_not_for_a_network_of_one_size() -> None:
+    with pytest.raises(UsageError, match="--small-share: kalambate takes tiles of one size"):
+        train_command.asked_recipe(asked("--small-share", "0.5"))
+
+
 def test_every_ingredient_has_an_option() -> None:
     parser = argparse.ArgumentParser()
     train_command.add_options(parser)
@@ -66,7 +72,7 @@ def test_teachers_and_their_share_go_together(
     "words",
     [["--votes", "1.5"], ["--smoothing", "-0.1"], ["--temperature", "0"], ["--policy", "mine"],
      ["--epochs", "0"], ["--model", "vgg"], ["--mixup", "-1"], ["--warm-up", "nan"],
-     ["--views", "-2"], ["--small-side", "8"]],
+     ["--views", "-2"], ["--small-side", "8"], ["--small-side", "36"]],
 )  # fmt: skip
 def test_a_value_out_of_range_is_wrong_usage(words: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
