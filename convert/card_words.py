@@ -201,6 +201,6 @@ NETWORKS = {
     "Ding et al., 2021); a dense layer of logits on the embedding",
     "inverted": "inverted residuals with linear bottlenecks (MobileNetV2; Sandler et al., 2018); a "
     "dense layer of logits on the embedding",
-    GRU: "one step of a GRU (Cho et al., 2014) with 32 units, trained by backpropagation through "
+    GRU: "one step of a GRU (Cho et al., 2014), trained by backpropagation through "
     "time on composed streams",
 }

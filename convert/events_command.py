@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from edge.errors import UsageError
+from convert import options
 
 _STREAMS = 150
 
@@ -27,10 +27,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options but `--data`."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder or name")
     parser.add_argument(
-        "--count", type=_count, default=_STREAMS, metavar="N",
+        "--count", type=options.whole(1), default=_STREAMS, metavar="N",
         help="compose so many streams at each frame rate (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=_seed, default=1, help="(%(default)s)")
+    parser.add_argument("--seed", type=options.whole(0), default=1, help="(%(default)s)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write events.md, events.png and events.json"
     )
@@ -47,17 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         What is wrong with the bundle, the data or the options.
     """
     from convert import event_bench, event_report, measure, policies, report, subjects  # noqa: PLC0415  # --help must not wait for numpy
-    from edge import bundle  # noqa: PLC0415  # likewise
 
     asked = cast("Asked", arguments)
-    if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
-        raise UsageError(f"--out {asked.out}: is a file; name a folder")
-    shipped = bundle.shipped()
-    if not (Path(asked.bundle) / bundle.MANIFEST).is_file() and asked.bundle not in shipped:
-        raise UsageError(
-            f"{asked.bundle}: is no bundle, and none of that name comes with Mien "
-            f"({', '.join(shipped)}); give the folder of one"
-        )
+    options.check_out(asked.out)
+    options.check_bundle(asked.bundle)
     subject = subjects.open_model(asked.bundle, subjects.Given())
     assert subject.networks is not None  # noqa: S101  # every bundle of expressions has them
     faces = policies.faces(asked.data, subject.policy, subject.labels, subject.size)
@@ -74,19 +67,3 @@ def run(arguments: argparse.Namespace) -> int:
     text = report.as_json(found) if asked.json else event_report.tables(found)
     sys.stdout.write(f"{text}\n")
     return 0
-
-
-def _count(text: str) -> int:
-    """Return a whole number of at least one."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than one")
-    return number
-
-
-def _seed(text: str) -> int:
-    """Return a whole number that is not negative."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than zero")
-    return number

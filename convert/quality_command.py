@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from edge.errors import UsageError
+from convert import options
 
 _TILES = 1000
 
@@ -25,7 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options but `--data`."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder or name")
     parser.add_argument(
-        "--tiles", type=_count, default=_TILES, metavar="N", help="look at so many (%(default)s)"
+        "--tiles",
+        type=options.whole(1),
+        default=_TILES,
+        metavar="N",
+        help="look at so many (%(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.set_defaults(command=run)
@@ -40,15 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         What is wrong with the bundle, the data or the options.
     """
     from convert import measure, policies, quality_bench, quality_report, report, subjects  # noqa: PLC0415  # --help must not wait for numpy
-    from edge import bundle  # noqa: PLC0415  # likewise
 
     asked = cast("Asked", arguments)
-    shipped = bundle.shipped()
-    if not (Path(asked.bundle) / bundle.MANIFEST).is_file() and asked.bundle not in shipped:
-        raise UsageError(
-            f"{asked.bundle}: is no bundle, and none of that name comes with Mien "
-            f"({', '.join(shipped)}); give the folder of one"
-        )
+    options.check_bundle(asked.bundle)
     subject = subjects.open_model(asked.bundle, subjects.Given())
     assert subject.networks is not None  # noqa: S101  # every bundle of expressions has them
     faces = policies.faces(asked.data, subject.policy, subject.labels, subject.size)
@@ -62,11 +60,3 @@ def run(arguments: argparse.Namespace) -> int:
     text = report.as_json(found) if asked.json else quality_report.tables(found)
     sys.stdout.write(f"{text}\n")
     return 0
-
-
-def _count(text: str) -> int:
-    """Return a whole number of at least one."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than one")
-    return number

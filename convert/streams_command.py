@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Literal, cast
 
+from convert import options
 from edge.errors import UsageError
 
 _COUNT = 12
@@ -35,8 +36,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="DIR",
         help="a new folder: for each stream a sheet to look at and an .npz, and streams.json",
     )  # fmt: skip
-    parser.add_argument("--count", type=_count, default=_COUNT, help="of streams (%(default)s)")
-    parser.add_argument("--seed", type=_seed, default=1, help="(%(default)s)")
+    parser.add_argument(
+        "--count", type=options.whole(1), default=_COUNT, help="of streams (%(default)s)"
+    )
+    parser.add_argument("--seed", type=options.whole(0), default=1, help="(%(default)s)")
     parser.add_argument(
         "--split", choices=["val", "train"], default="val",
         help="whose faces; a head learns from those of train (%(default)s)",
@@ -85,28 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_new(out: Path) -> None:
     """Refuse a folder that holds anything: streams of two orders must not lie in one."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
+    options.check_out(out)
     try:
         full = out.is_dir() and any(out.iterdir())
     except OSError as exc:
         raise UsageError(f"--out {out}: cannot read it ({exc.strerror}); name another") from exc
     if full:
         raise UsageError(f"--out {out}: is not empty; name a new folder")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than one")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than zero")
-    return number
 
 
 def _rate(text: str) -> float:

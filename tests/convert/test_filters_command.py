@@ -25,14 +25,14 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tables_go_to_stdout(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["filters", "mien-consensus", "--data", str(data_folder), "--count", "3"]) == 0
+    assert main(["filters", "mien-fer2013", "--data", str(data_folder), "--count", "3"]) == 0
     said = capsys.readouterr().out
     assert "3 composed streams at each frame rate" in said
-    assert "| mien-consensus " in said
+    assert "| mien-fer2013 " in said
 
 
 def test_json_is_the_whole_of_stdout(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["filters", "mien-consensus", "--data", str(data_folder), "--count", "3", "--json"]
+    words = ["filters", "mien-fer2013", "--data", str(data_folder), "--count", "3", "--json"]
     assert main([*words, "--seed", "7"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["count"], found["seed"]) == ("mien-filters/1", 3, 7)
@@ -51,7 +51,7 @@ def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Pa
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "filters", "mien-consensus", "--data", str(data_folder),
+        [sys.executable, "-c", code, "filters", "mien-fer2013", "--data", str(data_folder),
          "--count", "3", "--out", str(tmp_path / "out")],
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
@@ -67,7 +67,7 @@ def test_files_are_left_where_they_are_asked_for(data_folder: Path, tmp_path: Pa
         (["none"], "none: is no bundle, and none of that name comes with Mien (blazeface-full, "),
         (["blazeface-short"], "it finds faces and names no expression"),
         (["it.tflite"], "it.tflite: is no bundle, and none of that name"),
-        (["mien-consensus", "--out", "it.tflite"], "--out it.tflite: is a file; name a folder"),
+        (["mien-fer2013", "--out", "it.tflite"], "--out it.tflite: is a file; name a folder"),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -84,5 +84,5 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize("options", [["--count", "0"], ["--seed", "-1"], ["--count", "many"]])
 def test_options_out_of_range_exit_2(options: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["filters", "mien-consensus", "--data", "none", *options])
+        main(["filters", "mien-fer2013", "--data", "none", *options])
     assert exit_.value.code == 2

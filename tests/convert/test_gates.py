@@ -87,6 +87,15 @@ def test_heads_that_part_are_measured_in_the_worst_state() -> None:
     assert figures["state_drift"] == figures["state_drift_max"] == 0.5
 
 
+def test_drift_that_adds_up_is_seen_at_the_end() -> None:
+    steps = np.zeros((100, 2), np.float32)
+    rising = np.linspace(0, 0.99, 100, dtype=np.float32)[:, None].repeat(2, axis=1)
+    answers = logits_of([0] * 100)
+    figures = gates.head_figures(answers, answers, [steps], [rising])
+    assert figures["state_drift"] == pytest.approx(0.495)
+    assert figures["state_drift_end"] == pytest.approx(0.945)
+
+
 def test_a_cell_is_measured_in_its_own_range() -> None:
     cell = np.full((3, 2), 10, np.float32)
     figures = gates.head_figures(logits_of([0] * 3), logits_of([0] * 3), [cell], [cell + 1])

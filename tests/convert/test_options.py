@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,19 @@ def test_out_is_no_file(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(UsageError, match="report: is a file; name a folder"):
         options.check_out(file)
+
+
+def test_a_bundle_is_named_or_lies_in_a_folder(tmp_path: Path) -> None:
+    options.check_bundle("mien-consensus")
+    (tmp_path / "manifest.json").touch()
+    options.check_bundle(str(tmp_path))
+    with pytest.raises(UsageError, match=r"none: is no bundle, .*\(blazeface-full, "):
+        options.check_bundle("none")
+
+
+def test_a_whole_number_has_a_least() -> None:
+    assert options.whole(1)("1") == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="0 is less than 1"):
+        options.whole(1)("0")
+    with pytest.raises(ValueError, match="invalid literal"):
+        options.whole(1)("1.5")
