@@ -14,6 +14,7 @@ from convert import (
     evaluate_command,
     events_command,
     filters_command,
+    options,
     quality_command,
     robustness_command,
     streams_command,
@@ -42,6 +43,7 @@ class Arguments(argparse.Namespace):
     model: str
     epochs: int
     seed: int
+    embedding_dropout: float
     head: Literal["int8", "int16x8"]
     cut: str | None
     weights: Path | None
@@ -124,6 +126,11 @@ def _add_networks(add: AddCommand) -> None:
     _add_data(head)
     _add_run(head)
     _add_training(head, epochs=30)
+    head.add_argument(
+        "--embedding-dropout", type=options.share, default=0.4, metavar="SHARE",
+        help="of each embedding hidden while training; more for a frame model that knows its "
+        "training faces by heart (%(default)s)",
+    )  # fmt: skip
     head.set_defaults(command=_train_head)
 
     composed = add("streams", help="compose streams of faces from stills, with their truth")
@@ -294,7 +301,11 @@ def _train_head(arguments: Arguments) -> int:
     load_tensorflow()
     from convert import head, interface, policies, report  # noqa: PLC0415  # --help must not wait for TensorFlow
 
-    settings = head.HeadSettings(epochs=arguments.epochs, seed=arguments.seed)
+    settings = head.HeadSettings(
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        embedding_dropout=arguments.embedding_dropout,
+    )
     taken = interface.read(arguments.run)
     faces = policies.faces(arguments.data, taken.policy, taken.labels, taken.size)
     _, compared = head.train_head(arguments.run, faces, settings)

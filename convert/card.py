@@ -93,7 +93,8 @@ def commands_of(
         lines.append(f"quantise {frame.kind.upper()}-SOURCE {folders}{_told(records)}")
     if isinstance(head, TrainingRecord):
         lines.append(
-            f"train-head {folders} --epochs {{epochs}} --seed {{seed}}".format(**head.settings)
+            f"train-head {folders} --epochs {{epochs}} --seed {{seed}} "
+            "--embedding-dropout {embedding_dropout}".format(**head.settings)
         )
     elif head.kind == "head":
         lines.append(f"quantise HEAD-SOURCE {folders}")

@@ -64,7 +64,7 @@ class HeadSettings:
     learning_rate: float = 3e-3
     warm_up: int = 50
     weight_decay: float = 1e-3
-    embedding_dropout: float = 0.3
+    embedding_dropout: float = 0.4
     steadiness: float = 40.0
     sharpness: float = 2.0
     steady_from: float = 0.1

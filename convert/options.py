@@ -50,3 +50,17 @@ def whole(least: int) -> Callable[[str], int]:
 
     number.__name__ = "whole number"  # argparse tells it of what is no number at all
     return number
+
+
+def share(text: str) -> float:
+    """Return a share, 0 to less than 1, that an argument is.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is none.
+    """
+    found = float(text)
+    if not 0 <= found < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to less than 1")
+    return found

@@ -73,7 +73,7 @@ class StreamSettings:
     misses: float = 6.0
     longest_miss: float = 0.4
     missed_covers: float = 0.4
-    dropped: float = 0.05
+    dropped: float = 0.3
     motion: Motion = Motion()  # noqa: RUF009  # frozen
     features: Features = Features()  # noqa: RUF009  # frozen
     webcam: Webcam = Webcam()  # noqa: RUF009  # frozen

@@ -199,8 +199,8 @@ class Events(_Settings, frozen=True):
 
 
 PRESETS: dict[Preset, Rules] = {
-    "calm": Rules(settle_s=0.2, hold_s=0.4, margin=0.5, heartbeat_s=5.0),
-    "quick": Rules(settle_s=0.2, hold_s=0.1, margin=0.05, heartbeat_s=5.0),
+    "calm": Rules(settle_s=0.2, hold_s=0.4, margin=0.4, heartbeat_s=5.0),
+    "quick": Rules(settle_s=0.2, hold_s=0.1, margin=0.3, heartbeat_s=5.0),
 }
 """Chosen by `mien-convert events`, whose rule and figures are in docs/events."""
 

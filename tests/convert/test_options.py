@@ -37,3 +37,11 @@ def test_a_whole_number_has_a_least() -> None:
         options.whole(1)("0")
     with pytest.raises(ValueError, match="invalid literal"):
         options.whole(1)("1.5")
+
+
+def test_a_share_is_less_than_all() -> None:
+    assert options.share("0") == 0
+    assert options.share("0.5") == 0.5
+    for wrong in ("1", "-0.1", "nan"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not from 0 to less than 1"):
+            options.share(wrong)
