@@ -250,14 +250,10 @@ class Spool:
             self._claim.release()
 
     def _has_work(self) -> bool:
-        if self._closing:
+        if self._closing or not self._tried or (self._ready and self._ledger.unwritten):
             return True
-        writable = self._ready and self._ledger.unwritten > 0
-        return (
-            writable
-            or self._sync_error is not None
-            or (self._file is not None and self._ledger.wanted is not None)
-        )
+        readable = self._file is not None and self._ledger.wanted is not None
+        return readable or self._sync_error is not None
 
     def _turn(self) -> None:
         """Do what there is to do on disk; where that fails, go on in memory."""

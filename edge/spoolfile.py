@@ -261,21 +261,22 @@ class SpoolFile:
 
     def _prepare(self) -> None:
         """Make a file that is empty into a spool; see that any other is one, whole."""
+        version = self._number("PRAGMA user_version")
+        empty = version == 0 and not self._number("SELECT count(*) FROM sqlite_master")
+        ours = self._number("PRAGMA application_id") == _APPLICATION and version == _VERSION
+        if not (empty or ours):
+            raise DamagedError(
+                f"{self._folder / NAME}: not of the kind that this version of mien writes"
+            )
         (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise UnusableError(
-                f"{self._folder}: the disk takes no write-ahead log", "spool-failing"
-            )
-        version = self._number("PRAGMA user_version")
-        if version == 0 and not self._number("SELECT count(*) FROM sqlite_master"):
+            text = f"{self._folder}: the file system takes no write-ahead log"
+            raise UnusableError(text, "spool-failing")
+        if empty:
             with self._transaction():
                 self._writer.execute(_TABLE)
                 self._writer.execute(f"PRAGMA application_id = {_APPLICATION}")
                 self._writer.execute(f"PRAGMA user_version = {_VERSION}")
-        elif self._number("PRAGMA application_id") != _APPLICATION or version != _VERSION:
-            raise DamagedError(
-                f"{self._folder / NAME}: not of the kind that this version of mien writes"
-            )
         (verdict,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise DamagedError(f"{self._folder / NAME}: {verdict}")
