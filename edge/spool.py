@@ -235,7 +235,7 @@ class Spool:
     def _write_on(self) -> None:
         while True:
             with self._lock:
-                self._work.wait_for(self._has_work, SYNC_S)
+                self._work.wait_for(self._has_work, min(SYNC_S, RETRY_S))
                 closing = self._closing
             self._turn()
             with self._lock:

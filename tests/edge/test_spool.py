@@ -1,4 +1,4 @@
-"""The spool keeps its promise through kills, cuts, full and failing disks, and says when it cannot."""
+"""The spool keeps its promise through kills, power cuts and bad disks, and says when it cannot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realbroker import eventually
+from realbroker import eventually, figure
 from test_outbox import event
 
 from edge import spool, spoolage, spoolfile
@@ -38,9 +38,7 @@ WEEK_S = 7 * 86400.0
 
 
 def opened(folder: Path, *, mb: float = 8, age_s: float = WEEK_S, memory: int = 500) -> Spool:
-    return Spool(
-        folder, most_bytes=int(mb * 1e6), most_age_s=age_s, memory=memory, window=20
-    )
+    return Spool(folder, most_bytes=int(mb * 1e6), most_age_s=age_s, memory=memory, window=20)
 
 
 @pytest.fixture
@@ -126,7 +124,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(steps)
 def test_nothing_is_lost_or_out_of_order_however_it_is_used(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -160,7 +158,7 @@ def test_nothing_is_lost_or_out_of_order_however_it_is_used(steps: list[Step]) -
         outbox.close()
 
 
-@pytest.mark.parametrize("rounds", [25, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(400, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_loses_nothing_that_append_returned_from(
     folder: Path, rounds: int
 ) -> None:
@@ -174,7 +172,7 @@ def test_a_process_that_is_killed_loses_nothing_that_append_returned_from(
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    print(told)  # the figures of docs/reliability.md
+    figure(f"{told}")
     assert told["rounds"] == rounds
     assert told["appended"] > 20 * rounds
     assert (told["lost"], told["out_of_order"], told["invented"]) == (0, 0, 0)
@@ -194,12 +192,12 @@ def test_the_disk_is_synchronised_at_once_and_then_at_most_every_second(
     with closing(opened(folder)) as outbox:
         begun = time.monotonic()
         seq = 0
-        while time.monotonic() < begun + 2.5:
+        while time.monotonic() < begun + 1.7:
             append(outbox, seq := seq + 1)
             time.sleep(0.001)
         assert times[0] - begun < 0.5
-        assert 2 <= len(times) <= 4
-        assert all(later - sooner > 0.95 for sooner, later in zip(times, times[1:]))
+        assert 2 <= len(times) <= 3
+        assert all(later - sooner > 0.95 for sooner, later in zip(times, times[1:], strict=False))
 
 
 def test_a_power_cut_loses_what_was_not_synchronised_yet(
@@ -291,8 +289,9 @@ def test_a_kernel_that_does_not_name_its_boot_has_a_new_one_each_time(tmp_path: 
     assert spoolage.boot() == spoolage.boot()
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_second_process_is_told_who_has_the_spool_and_takes_over(
-    folder: Path, soon: None, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(opened(folder)) as first, closing(opened(folder)) as second:
         append(first, 1)
@@ -309,8 +308,9 @@ def test_a_second_process_is_told_who_has_the_spool_and_takes_over(
     assert sum(f"process {os.getpid()} has" in line for line in caplog.messages) == 1
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_folder_that_cannot_be_made_leaves_memory(
-    tmp_path: Path, soon: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "state").write_text("a file")
     with closing(opened(tmp_path / "state" / "spool", memory=3)) as outbox:
@@ -354,8 +354,9 @@ def mounted(tmp_path: Path) -> Mounter:
     return mount
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_full_disk_leaves_memory_until_there_is_room(
-    mounted: Mounter, soon: None, caplog: pytest.LogCaptureFixture
+    mounted: Mounter, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mounted("size=3m") as place:
         (place / "others").write_bytes(bytes(2_000_000))
@@ -378,7 +379,8 @@ def test_a_full_disk_leaves_memory_until_there_is_room(
     assert sum("no space is left" in line for line in caplog.messages) == 1
 
 
-def test_a_full_disk_that_the_broker_drains_loses_nothing(mounted: Mounter, soon: None) -> None:
+@pytest.mark.usefixtures("soon")
+def test_a_full_disk_that_the_broker_drains_loses_nothing(mounted: Mounter) -> None:
     with mounted("size=1m") as place, closing(opened(place / "spool", memory=5000)) as outbox:
         append(outbox, *range(1, 3001))
         assert codes(outbox) == ["spool-full"]
@@ -386,7 +388,8 @@ def test_a_full_disk_that_the_broker_drains_loses_nothing(mounted: Mounter, soon
         assert outbox.dropped == 0
 
 
-def test_a_disk_that_becomes_read_only_leaves_memory(mounted: Mounter, soon: None) -> None:
+@pytest.mark.usefixtures("soon")
+def test_a_disk_that_becomes_read_only_leaves_memory(mounted: Mounter) -> None:
     with mounted("size=8m") as place, closing(opened(place / "spool")) as outbox:
         append(outbox, 1, 2)
         outbox.close()
@@ -586,8 +589,9 @@ def test_closing_does_not_wait_for_a_disk_that_hangs(
     assert outbox.take(5) == []
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_synchronisation_that_fails_is_a_trouble_of_the_disk(
-    folder: Path, soon: None, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synchronise = os.fdatasync
 
@@ -605,8 +609,8 @@ def test_a_synchronisation_that_fails_is_a_trouble_of_the_disk(
         assert taken(outbox) == [1, 2]
 
 
-def test_a_thousand_events_a_second_are_all_kept(folder: Path) -> None:
-    seconds = 3
+@pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_thousand_events_a_second_are_all_kept(folder: Path, seconds: int) -> None:
     with closing(opened(folder, memory=1000)) as outbox:
         begun = time.monotonic()
         for seq in range(1, seconds * 1000 + 1):

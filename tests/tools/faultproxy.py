@@ -7,7 +7,6 @@ import selectors
 import socket
 import struct
 import threading
-from types import TracebackType
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends RST, as a host does that knows nothing of it."""
@@ -45,15 +44,8 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> FaultProxy:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Reset every connection and take no more."""
         self._closing = True
         self._thread.join()
         self.reset()
