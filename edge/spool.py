@@ -3,10 +3,11 @@
 `append` returns when its event is with the kernel, so that SIGKILL loses nothing; the disk is
 synchronised at once and then at most every second, so that a power cut loses a second at most.
 
-Two threads of the spool's own touch the disk. `append` waits for them `PATIENCE_S` at most; while
-they are behind it waits only where memory is full, and after `SLOW_S` of that never. Where the
-disk takes nothing (full, read-only, hanging, another's), events wait in memory, as many as
-`memory`, and `troubles` says so; it is tried again every `RETRY_S`.
+Two threads of the spool's own touch the disk: one writes and reads, one synchronises. `append`
+waits for them `PATIENCE_S` at most; while they are behind it waits only where memory is full, and
+after `SLOW_S` of that never. Where the disk takes nothing (full, read-only, hanging, another's),
+events wait in memory, as many as `memory`, and `troubles` says so; it is tried again every
+`RETRY_S`.
 """
 
 from __future__ import annotations
@@ -28,14 +29,12 @@ from edge.ledger import BEFORE_ALL, Ledger, Waiting
 from edge.outbox import Held, MemoryOutbox, Outbox, Trouble
 from edge.settings import Settings
 from edge.spoolfile import Claim, DamagedError, Row, SpoolFile, UnusableError, set_aside
+from edge.spoolsync import Synchroniser
 
 _log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.1
 """How long `append` waits for an event to be with the kernel; it mostly takes a ten-thousandth."""
-
-SYNC_S = 1.0
-"""From one synchronisation of the disk to the next, while there is something new."""
 
 RETRY_S = 30.0
 """From one attempt to use a disk that failed to the next."""
@@ -53,6 +52,7 @@ _READ_S = 0.05
 """How long `take` waits for events that are on disk alone."""
 
 _EXPIRE_S = 60.0
+_TURN_S = 1.0
 _WINDOW = 500
 _BATCH = 256
 
@@ -116,10 +116,9 @@ class Spool:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._done = threading.Condition(self._lock)
-        self._unsynced = threading.Condition(self._lock)
         self._claim: Claim | None = None
         self._file: SpoolFile | None = None
-        self._tried = self._ready = self._dirty = self._closing = self._closed = False
+        self._tried = self._ready = self._closing = self._closed = False
         self._behind_since_s: float | None = None
         self._behind_said = False
         self._base: int | None = None
@@ -127,12 +126,9 @@ class Spool:
         self._failure: Trouble | None = None
         self._damage: Trouble | None = None
         self._sync_error: UnusableError | DamagedError | None = None
-        self._threads = [
-            threading.Thread(target=self._write_on, name="spool", daemon=True),
-            threading.Thread(target=self._sync_on, name="spool-sync", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._synchroniser = Synchroniser(self._unsynchronised)
+        self._thread = threading.Thread(target=self._write_on, name="spool", daemon=True)
+        self._thread.start()
         with self._lock:
             self._done.wait_for(lambda: self._tried, OPEN_S)
 
@@ -215,10 +211,7 @@ class Spool:
         with self._lock:
             self._closing = True
             self._work.notify_all()
-            self._unsynced.notify_all()
-        by_s = monotonic() + CLOSE_S
-        for thread in self._threads:
-            thread.join(max(by_s - monotonic(), 0.0))
+        self._thread.join(CLOSE_S)
 
     def _slowness(self) -> Trouble | None:
         since_s = self._behind_since_s
@@ -230,12 +223,18 @@ class Spool:
             "events wait in memory",
         )
 
-    # What follows runs on the two threads.
+    def _unsynchronised(self, error: UnusableError | DamagedError) -> None:
+        """Let the writing thread deal with what its file's synchronisation met."""
+        with self._lock:
+            self._sync_error = error
+            self._work.notify()
+
+    # What follows runs on the writing thread.
 
     def _write_on(self) -> None:
         while True:
             with self._lock:
-                self._work.wait_for(self._has_work, min(SYNC_S, RETRY_S))
+                self._work.wait_for(self._has_work, min(_TURN_S, RETRY_S))
                 closing = self._closing
             self._turn()
             with self._lock:
@@ -244,7 +243,7 @@ class Spool:
                 break
         with self._lock:
             self._ready, self._closed = False, True
-            self._unsynced.notify_all()
+        self._synchroniser.close()
         self._close_file()
         if self._claim is not None:
             self._claim.release()
@@ -319,11 +318,10 @@ class Spool:
             for number, each in batch
         ]
         dropped = self._file.exchange(rows, gone, self._most_bytes)
+        self._synchroniser.changed(self._file)
         with self._lock:
             self._ledger.written([row.number for row in rows], gone)
             self._ledger.given_up(dropped)
-            self._dirty = True
-            self._unsynced.notify()
             if not self._ledger.unwritten:
                 self._behind_since_s, said = None, self._behind_said
                 self._behind_said = False
@@ -406,26 +404,6 @@ class Spool:
         _log.error("spool: %s; %d events were in it alone", self._damage.text, lost)
         for file in deleted:
             _log.warning("spool: %s: deleted; newer damaged spools are kept", file)
-
-    def _sync_on(self) -> None:
-        while True:
-            with self._lock:
-                self._unsynced.wait_for(lambda: self._dirty or self._closing)
-                if self._closing:
-                    return  # closing synchronises too
-                self._dirty, file = False, self._file
-            begun_s = monotonic()
-            try:
-                if file is not None:
-                    file.keep()
-            except (UnusableError, DamagedError) as exc:
-                with self._lock:
-                    self._sync_error = exc
-                    self._work.notify()
-            with self._lock:
-                self._unsynced.wait_for(
-                    lambda: self._closing, max(begun_s + SYNC_S - monotonic(), 0.0)
-                )
 
     def _close_file(self) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ LAYERS = [
     {"quality"},
     {"cameras", "detector", "tracker", "emotion", "events", "goldens"},
     {"pipeline", "capture", "sinks", "outbox", "access", "health", "spoolfile"},
-    {"ledger", "spoolage", "spool"},
+    {"ledger", "spoolage", "spoolsync", "spool"},
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "watch"},
     {"daemon", "schema", "bench", "aim"},

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from realbroker import eventually, figure
 from test_outbox import event
 
-from edge import spool, spoolage, spoolfile
+from edge import spool, spoolage, spoolfile, spoolsync
 from edge.outbox import MemoryOutbox, Outbox
 from edge.settings import Mqtt, Settings
 from edge.settings import Spool as SpoolSettings
@@ -217,7 +217,7 @@ def test_a_power_cut_loses_what_was_not_synchronised_yet(
         append(outbox, *range(1, 51))
         appended = time.monotonic()
         eventually(lambda: bool(synchronised) and synchronised[-1][0] >= appended, "a sync")
-        assert synchronised[-1][0] - appended < spool.SYNC_S + 0.5
+        assert synchronised[-1][0] - appended < spoolsync.SYNC_S + 0.5
         append(outbox, *range(51, 80))
         # What the disk is sure to have: the database, and the log as it was then.
         cut = tmp_path / "cut"

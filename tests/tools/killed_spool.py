@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edge import spool, spoolfile
+from edge import spoolfile, spoolsync
 from edge.datatypes import Event, EventBox, Latency, TrackInfo
 from edge.spool import Spool
 
@@ -96,7 +96,7 @@ def left(folder: Path) -> list[int]:
 
 
 def main(folder: Path, rounds: int) -> None:
-    spool.SYNC_S = 0.01
+    spoolsync.SYNC_S = 0.01
     spoolfile._LOG_SHORT, spoolfile._LOG_LONG = 1 << 16, 1 << 17  # noqa: SLF001  # see above
     dice = random.Random(rounds)  # noqa: S311  # no secret
     counts = dict.fromkeys(("rounds", "appended", "lost", "out_of_order", "invented", "slow"), 0)
