@@ -133,6 +133,11 @@ class Ear:
     def subscribed(self) -> None:
         assert self._subscribed.wait(PATIENCE_S)
 
+    def leave(self) -> None:
+        """Hear out a broker that has gone, and do not come back."""
+        eventually(lambda: not self._client.is_connected(), "the end of the connection")
+        self.close()
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

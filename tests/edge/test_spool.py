@@ -611,7 +611,7 @@ def test_a_synchronisation_that_fails_is_a_trouble_of_the_disk(
 
 @pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_thousand_events_a_second_are_all_kept(folder: Path, seconds: int) -> None:
-    with closing(opened(folder, memory=1000)) as outbox:
+    with closing(opened(folder, mb=64, memory=1000)) as outbox:
         begun = time.monotonic()
         for seq in range(1, seconds * 1000 + 1):
             append(outbox, seq)
@@ -620,7 +620,7 @@ def test_a_thousand_events_a_second_are_all_kept(folder: Path, seconds: int) -> 
         assert took < seconds + 1.0
         assert (outbox.depth, outbox.dropped) == (seconds * 1000, 0)
         eventually(lambda: outbox.unsaved == 0)
-    with closing(opened(folder)) as outbox:
+    with closing(opened(folder, mb=64)) as outbox:
         assert outbox.depth == seconds * 1000
         assert [held.event.seq for held in outbox.take(5)] == [1, 2, 3, 4, 5]
 
