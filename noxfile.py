@@ -23,7 +23,9 @@ CI = os.environ.get("CI") == "true"
 def device(session: nox.Session) -> None:
     """What runs on a board: the light install, and the broker of the demonstration."""
     session.install(".[demo,test]")
-    session.run("pytest", "tests/edge", "tests/firmware_configs", *session.posargs)
+    # What takes minutes waits for CI, as below.
+    chosen = session.posargs or ([] if CI else ["-m", "not slow"])
+    session.run("pytest", "tests/edge", "tests/firmware_configs", *chosen)
 
 
 @nox.session

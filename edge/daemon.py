@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from edge import spool
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
 from edge.errors import ConfigError
@@ -65,7 +66,9 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
         telemetry = None
         if publish:
             names = [camera.name for camera in settings.camera]
-            publisher = Publisher(settings.mqtt, settings.device_id, names)
+            publisher = Publisher(
+                settings.mqtt, settings.device_id, names, outbox=spool.outbox(settings)
+            )
             telemetry = Telemetry(publisher, settings, models.bundle, boot_id)
             publisher.start()
             sinks.append(publisher)

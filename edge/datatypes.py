@@ -160,7 +160,9 @@ class Event:
     """What a subscriber receives: one face appeared, changed, is still there, or left.
 
     Delivery is at least once: deduplicate on `id`. Within a `boot_id`, `seq` rises by one from
-    event to event. Consumers ignore keys they do not know; schema /1 only ever gains some.
+    event to event. `replayed` is true where the event is older than the connection it was sent
+    over: the broker or the device was away when it was made, so it is no news, and it may have
+    arrived before. Consumers ignore keys they do not know; schema /1 only ever gains some.
 
     `poor` is what is wrong with the newest look at the face, mostly nothing. Such a look is not
     judged: the answer before it stands for as long as the bundle remembers a face; then it is

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from edge import daemon
 from edge.broker import Broker
 from edge.errors import MienError
-from edge.settings import Camera, Events, Mqtt, Settings
+from edge.settings import Camera, Events, Mqtt, Settings, Spool
 from edge.subscriber import Subscriber
 from edge.watch import Fleet, line
 
@@ -47,6 +47,8 @@ def run(stream: TextIO | None = None) -> int:
             mqtt=Mqtt(url=f"mqtt://{broker}", protocol="3.1.1"),
             # Often enough that a stranger sees something happen.
             events=Events(heartbeat_s=0.5),
+            # Nothing of it is worth keeping, and nothing of before should be heard.
+            spool=Spool(enabled=False),
         )
         _say(stream, f"a broker on {broker}; a subscriber to mien/demo/# hears:")
         with Subscriber(settings.mqtt, "mien/demo/#") as subscriber:

@@ -3,7 +3,8 @@
 Callers only leave things here: events in the outbox, everything else on a board where the newest
 of each topic wins. One thread connects, publishes and waits, so that no network is ever between
 the pipeline and its next frame. An event leaves the outbox when the broker acknowledges it; after
-a reconnect the rest is sent again, in order (at least once: subscribers deduplicate on `id`).
+a reconnect the rest is sent again, in order (at least once: subscribers deduplicate on `id`). What
+was made before the connection it is sent over is marked `replayed`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from edge.connection import (
 from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
-from edge.outbox import Board, MemoryOutbox, Message, Outbox
+from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
 from edge.payloads import CameraState, CameraStatus, Health, Info
 from edge.settings import Mqtt
 
@@ -54,7 +55,7 @@ class Link:
 
     `protocol` is the MQTT version, None before the first connection. `depth` events wait,
     `dropped` were given up for lack of room, `refused` were not taken by the broker. `trouble`
-    says why there is no connection; None while there is one.
+    says why there is no connection; None while there is one. `troubles` are the outbox's.
     """
 
     connected: bool
@@ -63,6 +64,7 @@ class Link:
     dropped: int
     refused: int
     trouble: str | None
+    troubles: tuple[Trouble, ...]
 
 
 @final
@@ -80,7 +82,7 @@ class Publisher:
     cameras
         Their names. What the broker retains for any other camera of this device is cleared.
     outbox
-        Where events wait; in memory unless given.
+        Where events wait; in memory unless given. `close` closes it.
     backoff
         How long to wait between attempts to connect.
 
@@ -166,6 +168,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             refused=self._refused,
             trouble=None if self._connected else self._dialogue.trouble,
+            troubles=self._outbox.troubles,
         )
 
     def close(self) -> None:
@@ -178,13 +181,21 @@ class Publisher:
         if self._thread.is_alive():
             # A name that does not resolve cannot be interrupted; the process can still end.
             self._thread.join(CLOSE_TIMEOUT_S + 0.5)
-        if self._outbox.depth:
-            _log.warning("mqtt: %d events were not delivered", self._outbox.depth)
         if not self._thread.is_alive():
             self._bell.close()
-            self._outbox.close()
+        self._outbox.close()
+        self._account()
         if self._defect is not None:
             raise self._defect
+
+    def _account(self) -> None:
+        """Say what becomes of the events that were not delivered."""
+        lost = self._outbox.unsaved
+        if lost:
+            _log.warning("mqtt: %d events were not delivered", lost)
+        if self._outbox.depth > lost:
+            kept = self._outbox.depth - lost
+            _log.info("mqtt: %d events wait on disk for the next start", kept)
 
     def _reset(self) -> None:
         """Put in place of what an earlier process left what is true at the start."""

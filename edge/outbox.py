@@ -34,6 +34,17 @@ class Held:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an outbox keeps less than it promises.
+
+    `code` is for programs, that of a problem in the health report; `text` is for people.
+    """
+
+    code: str
+    text: str
+
+
 class Outbox(Protocol):
     """Keeps events in order until they are acknowledged.
 
@@ -55,8 +66,18 @@ class Outbox(Protocol):
         """The number of the newest event ever appended; 0 before the first."""
         ...
 
+    @property
+    def unsaved(self) -> int:
+        """How many of the events in it would be lost with the process."""
+        ...
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What is the matter with it now."""
+        ...
+
     def append(self, event: Event) -> None:
-        """Take an event in. Must return at once."""
+        """Take an event in. Must return soon, whatever a disk does."""
         ...
 
     def take(self, most: int) -> list[Held]:
@@ -72,7 +93,7 @@ class Outbox(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what is held."""
+        """Save what can be saved and release what is held; what is asked afterwards is harmless."""
         ...
 
 
@@ -112,6 +133,16 @@ class MemoryOutbox:
     def last(self) -> int:
         """The number of the newest event ever appended; 0 before the first."""
         return self._last
+
+    @property
+    def unsaved(self) -> int:
+        """How many of the events in it would be lost with the process: all."""
+        return self.depth
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Nothing: it promises little."""
+        return ()
 
     def append(self, event: Event) -> None:
         """Take an event in, in place of the oldest where there is no room."""

@@ -73,7 +73,8 @@ class Drops:
     """What was lost since the process began.
 
     `frames` per camera: newer ones took their place before they were looked at. `events`: the
-    broker was away or refused them for longer than the queue could hold.
+    broker refused them, or was away until there were too many or they were too old to keep, or
+    the disk lost them.
     """
 
     frames: dict[str, Count]

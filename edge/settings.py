@@ -216,9 +216,10 @@ class Mqtt(_Settings, frozen=True):
     """Where events are published, and as whom.
 
     `password_file` and the TLS files are read at every connection, so that they can be renewed
-    while the daemon runs. `queue` events are kept while the broker is away; then the oldest are
-    dropped. A broker forgets an event that it could not deliver for `event_expiry_s` (MQTT 5).
-    With `protocol` auto, MQTT 5 is tried first, and 3.1.1 where the broker does not take it.
+    while the daemon runs. `queue` events are kept in memory while the broker is away and there
+    is no spool, or its disk fails; then the oldest are dropped. A broker forgets an event that
+    it could not deliver for `event_expiry_s` (MQTT 5). With `protocol` auto, MQTT 5 is tried
+    first, and 3.1.1 where the broker does not take it.
     """
 
     url: str = "mqtt://localhost"
@@ -232,6 +233,21 @@ class Mqtt(_Settings, frozen=True):
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
     queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
+
+
+class Spool(_Settings, frozen=True):
+    """Where events are kept until the broker has them, so that they outlive process and power.
+
+    `path` is a folder of their own, for one process at a time; left out, it is `spool` below
+    the state directory that systemd gives (`STATE_DIRECTORY`), and where there is none, or with
+    `enabled` false, events wait in memory (`mqtt.queue` of them) and are lost with the process.
+    Beyond `most_mb` (10^6 bytes on disk) or `most_hours` the oldest are dropped and counted.
+    """
+
+    enabled: bool = True
+    path: Annotated[str, msgspec.Meta(pattern=r"^[^\u0000]+$")] | None = None
+    most_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 64
+    most_hours: Annotated[float, msgspec.Meta(gt=0.0, le=87_600.0)] = 168.0
 
 
 class Settings(_Settings, frozen=True):
@@ -250,5 +266,6 @@ class Settings(_Settings, frozen=True):
     events: Events = Events()
     runtime: Runtime = Runtime()
     mqtt: Mqtt = Mqtt()
+    spool: Spool = Spool()
     # Empty would look like switched off.
     bundle_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None

@@ -14,6 +14,7 @@ from edge.bundle import Bundle
 from edge.capture import Capture
 from edge.health import Monitor, Sensors
 from edge.mqtt import Publisher
+from edge.outbox import Trouble
 from edge.payloads import BundleInfo, CameraStatus, Condition, FaceNow, Info
 from edge.settings import Settings
 
@@ -47,6 +48,7 @@ class Telemetry:
         cameras = tuple(camera.name for camera in settings.camera)
         self.monitor = Monitor(boot_id, cameras, sensors=self._sensors)
         self._conditions: dict[str, Condition] = {}
+        self._troubled: set[str] = set()
         self._health_due_s = monotonic() + FIRST_HEALTH_S
         publisher.info(self._info(settings, bundle, boot_id, cameras))
 
@@ -74,6 +76,7 @@ class Telemetry:
             return
         self._health_due_s = monotonic() + HEALTH_EVERY_S
         link = self._publisher.link()
+        self._renew(link.troubles)
         self._publisher.health(
             self.monitor.report(
                 frames_dropped={capture.name: capture.dropped for capture in captures},
@@ -81,6 +84,15 @@ class Telemetry:
                 spool_depth=link.depth,
             )
         )
+
+    def _renew(self, troubles: Sequence[Trouble]) -> None:
+        """Open a problem for each trouble of the outbox, and close those that are over."""
+        codes = {trouble.code for trouble in troubles}
+        for code in self._troubled - codes:
+            self.monitor.solved(code)
+        for trouble in troubles:
+            self.monitor.problem(trouble.code, trouble.text)
+        self._troubled = codes
 
     def _condition(self, camera: str, condition: Condition, reason: str) -> None:
         if self._conditions.get(camera) == condition:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,11 @@ def eventually(condition: Callable[[], bool], what: str = "the condition") -> No
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.01)
+
+
+def figure(text: str) -> None:
+    """Print what a test counted, for docs/reliability.md; `pytest -rP` shows it."""
+    sys.stdout.write(f"{text}\n")
 
 
 class Mosquitto:
@@ -126,6 +132,11 @@ class Ear:
 
     def subscribed(self) -> None:
         assert self._subscribed.wait(PATIENCE_S)
+
+    def leave(self) -> None:
+        """Hear out a broker that has gone, and do not come back."""
+        eventually(lambda: not self._client.is_connected(), "the end of the connection")
+        self.close()
 
     def close(self) -> None:
         self._client.disconnect()

@@ -110,6 +110,10 @@ def test_the_command_line_replaces_the_cameras() -> None:
         ('device_id = "a/b"\n', "device_id: expected `str` matching regex"),
         ('bundle_key = ""\n', "bundle_key: expected `str` of length >= 1"),
         ('bundle_kye = "a"\n', "bundle_kye: unknown key; did you mean 'bundle_key'?"),
+        ("[spool]\nmost_mb = 0\n", "spool.most_mb: expected `int` >= 1"),
+        ("[spool]\nmost_hours = 0.0\n", "spool.most_hours: expected `float` > 0"),
+        ('[spool]\npath = ""\n', "spool.path: expected `str` matching regex"),
+        ("[spool]\nenable = true\n", "spool.enable: unknown key; did you mean 'enabled'?"),
         ("[detector\n", "not TOML"),
         (
             '[[camera]]\nuri = "clip:a"\nregion = [0.5, 0, 0.6, 1]\n',
@@ -177,7 +181,9 @@ values = st.recursive(
     ),
     max_leaves=8,
 )
-keys = st.sampled_from(["device_id", "camera", "detector", "tracker", "events", "runtime", "x"])
+keys = st.sampled_from(
+    ["device_id", "camera", "detector", "tracker", "events", "runtime", "spool", "x"]
+)
 
 
 @given(st.dictionaries(keys, values, max_size=4))
