@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.errors import EXIT_FAILURE, MienError
+from edge.errors import EXIT_FAILURE, HungError, MienError
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -51,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments)
     except MienError as exc:
         sys.stderr.write(f"mien: {exc}\n")
+        if isinstance(exc, HungError):
+            # The libraries' own clean-up would wait for the thread that hangs in them.
+            sys.stderr.flush()
+            os._exit(exc.exit_code)
         return exc.exit_code
     except BrokenPipeError:
         # The reader of our standard output has gone, as `mien schema | head` does.
