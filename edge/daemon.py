@@ -168,7 +168,7 @@ class _Loop:
             cadence = self._cadences[name]
             idle = cadence.pace(hot=self._heat.hot) == "idle"
             self._tell(name, pipeline(frame, look=idle))
-            self._liveness.inferred(name)
+            self._liveness.inferred(name, monotonic())
             cadence.saw(candidates=pipeline.candidates, tracks=pipeline.tracks, time_s=frame.time_s)
             capture.interval_s = cadence.interval_s(hot=self._heat.hot)
             if self._telemetry is not None:

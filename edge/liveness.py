@@ -64,9 +64,9 @@ class Liveness:
         """Say that start-up is over."""
         self._notifier.ready()
 
-    def inferred(self, camera: str) -> None:
+    def inferred(self, camera: str, now_s: float) -> None:
         """Take note that a frame of a camera has been looked at."""
-        self._inferred_s[camera] = monotonic()
+        self._inferred_s[camera] = now_s
 
     def beat(self, now_s: float) -> None:
         """Say that there is progress, if there is and it is time to say so."""
