@@ -28,11 +28,8 @@ from edge.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
-_TURN_S = 1.0
-"""How often the loop looks at its clocks while no camera has a frame."""
-
-_ATTEND_S = 0.5
-"""How often it does while they have."""
+_TURN_S = 0.5
+"""How often the loop looks at its clocks, whether cameras have frames or not."""
 
 _FEEL_S = 5.0
 """How often the board's temperature is read."""
@@ -199,7 +196,7 @@ class _Loop:
         now_s = monotonic()
         if now_s < self._attend_s:
             return
-        self._attend_s = now_s + _ATTEND_S
+        self._attend_s = now_s + _TURN_S
         for capture in self._captures.active:
             capture.attend(now_s)
         self._feel(now_s)

@@ -59,10 +59,11 @@ class Liveness:
         self._next_s = now_s
         self._trouble: str | None = None
         self._words = ""
+        self._ready = True
 
     def ready(self) -> None:
-        """Say that start-up is over."""
-        self._notifier.ready()
+        """Say that start-up is over; `beat` says it again where nobody could be told."""
+        self._ready = self._notifier.ready()
 
     def inferred(self, camera: str, now_s: float) -> None:
         """Take note that a frame of a camera has been looked at."""
@@ -70,14 +71,15 @@ class Liveness:
 
     def beat(self, now_s: float) -> None:
         """Say that there is progress, if there is and it is time to say so."""
+        if not self._ready:
+            self.ready()
         if self._notifier.watchdog_s is None or now_s < self._next_s:
             return
         trouble = self.trouble(now_s)
         if trouble != self._trouble and trouble is not None:
             _log.error("no progress: %s; the watchdog is left alone", trouble)
         self._trouble = trouble
-        if trouble is None:
-            self._notifier.watchdog()
+        if trouble is None and self._notifier.watchdog():
             self._next_s = now_s + self._notifier.watchdog_s * _SHARE
 
     def trouble(self, now_s: float) -> str | None:
@@ -99,9 +101,8 @@ class Liveness:
 
     def say(self, text: str) -> None:
         """Tell in plain words how it stands, where that is news."""
-        if text != self._words:
+        if text != self._words and self._notifier.status(text):
             self._words = text
-            self._notifier.status(text)
 
     def stopping(self) -> None:
         """Say that the daemon ends."""

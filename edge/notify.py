@@ -3,7 +3,8 @@
 The protocol is a datagram of `KEY=value` lines to the socket that `NOTIFY_SOCKET` names, either a
 path or, beginning with `@`, an abstract address. Outside of systemd there is no socket, and
 nothing is sent. A message that cannot be sent is logged once and never waited for: a service
-manager that does not listen must not hold up the daemon it watches.
+manager that does not listen must not hold up the daemon it watches. Each method says whether the
+message is on its way, so that one that matters can be sent again.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -55,21 +56,21 @@ class Notifier:
         watched = ours and usec.isascii() and usec.isdecimal() and int(usec) > 0
         return cls(address, int(usec) / 1e6 if watched else None)
 
-    def ready(self) -> None:
+    def ready(self) -> bool:
         """Say that start-up is over."""
-        self._send("READY=1")
+        return self._send("READY=1")
 
-    def watchdog(self) -> None:
+    def watchdog(self) -> bool:
         """Say that there is progress."""
-        self._send("WATCHDOG=1")
+        return self._send("WATCHDOG=1")
 
-    def status(self, text: str) -> None:
+    def status(self, text: str) -> bool:
         """Say in one line of plain words how it stands; `systemctl status` shows it."""
-        self._send(f"STATUS={' '.join(text.split())}")
+        return self._send(f"STATUS={' '.join(text.split())}")
 
-    def stopping(self) -> None:
+    def stopping(self) -> bool:
         """Say that the daemon ends."""
-        self._send("STOPPING=1")
+        return self._send("STOPPING=1")
 
     def close(self) -> None:
         """Release the socket. Calling it twice does no harm."""
@@ -77,14 +78,15 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
         if self._socket is None or self._address is None:
-            return
+            return True
         try:
             self._socket.sendto(message.encode(), self._address)
         except OSError as exc:
             if not self._failed:
                 _log.warning("systemd cannot be told %s: %s", message, exc.strerror)
             self._failed = True
-        else:
-            self._failed = False
+            return False
+        self._failed = False
+        return True

@@ -43,7 +43,7 @@ class Stillness:
         """Take in the next picture, and return for how many seconds it has been the same."""
         rows = luma[:: max(luma.shape[0] // _ROWS, 1)]
         sample = rows.tobytes()
-        if sample == self._rows and self._same(luma) and np.ptp(rows) >= _CONTENT:
+        if sample == self._rows and np.ptp(rows) >= _CONTENT and self._same(luma):
             return now_s - self._since_s
         self._luma, self._rows, self._since_s, self._suspect = luma, sample, now_s, False
         return 0.0

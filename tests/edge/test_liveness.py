@@ -150,6 +150,15 @@ def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
         made.process.stderr.close()
 
 
+Figure = Callable[[str], None]
+
+
+def longest_silence(manager: Manager) -> str:
+    times = manager.times("WATCHDOG=1")
+    longest_s = max(after - before for before, after in zip(times, times[1:], strict=False))
+    return f"{len(times)} signs of life, at most {longest_s:.2f} s apart ({WATCHDOG_S} allowed)"
+
+
 def lives(manager: Manager, seconds: float) -> None:
     """No two signs of life are further apart than the watchdog allows, for so long."""
     until_s = time.monotonic() + seconds
@@ -169,11 +178,15 @@ def falls_silent(manager: Manager) -> None:
 # Progress
 
 
-def test_ready_comes_once_and_before_any_sign_of_life(device: Device, manager: Manager) -> None:
+def test_ready_comes_once_and_before_any_sign_of_life(
+    device: Device, manager: Manager, figure: Figure
+) -> None:
+    began_s = time.monotonic()
     device.start()
     manager.wait("WATCHDOG=1", 3)
     lives(manager, 2.0)
     assert len(manager.times("READY=1")) == 1
+    figure(f"ready {manager.times('READY=1')[0] - began_s:.2f} s after it was started")
     said = [text for _, text in manager.heard]
     assert said[0] == "STATUS=loading the models"
     assert said.index("READY=1") < said.index("WATCHDOG=1")
@@ -191,31 +204,37 @@ def test_a_configuration_that_is_wrong_is_never_ready(device: Device, manager: M
     assert not manager.times("READY=1")
 
 
-def test_inference_that_hangs_is_no_progress(device: Device, manager: Manager) -> None:
+def test_inference_that_hangs_is_no_progress(
+    device: Device, manager: Manager, figure: Figure
+) -> None:
     device.start(MIEN_TEST_STALL="25")
     manager.wait("WATCHDOG=1", 1)
     falls_silent(manager)
     assert device.process is not None
     assert device.process.poll() is None, "it runs, and says no word"
+    figure(f"no sign of life in {time.monotonic() - manager.times('WATCHDOG=1')[-1]:.1f} s")
 
 
 @pytest.mark.parametrize("mode", ["absent", "freeze", "garbage", "error"])
 def test_a_camera_that_is_away_is_degraded_not_dead(
-    mode: str, device: Device, manager: Manager
+    mode: str, device: Device, manager: Manager, figure: Figure
 ) -> None:
     device.start(mode)
     manager.wait("READY=1")
     manager.wait("WATCHDOG=1")
     lives(manager, 3.0)
     device.become("ok")
+    back_s = time.monotonic()
     eventually(lambda: device.count("start") >= 1, "a face")
+    back_s = time.monotonic() - back_s
+    figure(f"first event {back_s:.2f} s after it was back; {longest_silence(manager)}")
     lives(manager, 1.0)
     assert device.stop()[0] == 0
     device.whole()
 
 
 def test_a_driver_that_hangs_for_good_ends_the_process_and_every_track(
-    device: Device, manager: Manager
+    device: Device, manager: Manager, figure: Figure
 ) -> None:
     device.start()
     eventually(lambda: device.count("start") >= 1, "a face")
@@ -224,7 +243,9 @@ def test_a_driver_that_hangs_for_good_ends_the_process_and_every_track(
     assert device.process is not None
     _, log = device.process.communicate(timeout=30)
     assert device.process.returncode == 1
-    assert time.monotonic() - began_s < 3.0 + 5.0
+    took_s = time.monotonic() - began_s
+    assert took_s < 3.0 + 5.0
+    figure(f"exit 1 after {took_s:.1f} s (twice 1.5 s and the goodbye)")
     assert re.search(r"mien: camera door: .*hangs .*, and only a new process", log)
     assert "Traceback" not in log
     assert device.count("end") == device.count("start")
@@ -248,7 +269,7 @@ def test_a_recording_that_never_begins_ends_the_process(
 
 @pytest.mark.parametrize("by_s", ["86400", "-86400"])
 def test_a_clock_that_leaps_by_a_day_trips_nothing(
-    by_s: str, device: Device, manager: Manager
+    by_s: str, device: Device, manager: Manager, figure: Figure
 ) -> None:
     device.start(MIEN_TEST_CLOCK=by_s)
     manager.wait("WATCHDOG=1")
@@ -258,6 +279,7 @@ def test_a_clock_that_leaps_by_a_day_trips_nothing(
     assert "door ok" in manager.status
     days = {event["ts"][:10] for event in device.events}  # type: ignore[index]
     assert len(days) == 3, "the clock did leap"
+    figure(f"{len(device.events)} events on {len(days)} days; {longest_silence(manager)}")
     assert device.stop()[0] == 0
     device.whole()
 
@@ -266,7 +288,11 @@ def test_a_clock_that_leaps_by_a_day_trips_nothing(
 
 
 def test_sigterm_under_load_ends_all_tracks_within_five_seconds(
-    device: Device, manager: Manager, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
+    device: Device,
+    manager: Manager,
+    brokers: Callable[..., Mosquitto],
+    ears: Callable[..., Ear],
+    figure: Figure,
 ) -> None:
     broker = brokers()
     ear = ears(broker)
@@ -288,11 +314,12 @@ def test_sigterm_under_load_ends_all_tracks_within_five_seconds(
     assert ear.texts(f"{P}/availability") == ["online", "offline"]
     heard = [event["id"] for event in ear.json(f"{P}/camera/door/event")]
     assert list(dict.fromkeys(heard)) == told, "and all of it arrived"
+    figure(f"out after {took_s:.2f} s, {len(told)} of {len(told)} events arrived")
 
 
 @pytest.mark.parametrize("broker_hangs", [False, True])
 def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
-    *, broker_hangs: bool, device: Device, brokers: Callable[..., Mosquitto]
+    *, broker_hangs: bool, device: Device, brokers: Callable[..., Mosquitto], figure: Figure
 ) -> None:
     broker = brokers()
     device.mqtt = broker.url
@@ -305,6 +332,7 @@ def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
     code, took_s, log = device.stop()
     assert (code, took_s < 5.0) == (0, True), log
     assert "did not let go" in log
+    figure(f"out after {took_s:.2f} s")
     assert device.count("end") == device.count("start")
 
 
@@ -342,7 +370,10 @@ def test_what_is_published_of_a_camera_is_true(
 
 
 def test_a_face_in_an_idle_room_is_seen_at_once(
-    device: Device, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
+    device: Device,
+    brokers: Callable[..., Mosquitto],
+    ears: Callable[..., Ear],
+    figure: Figure,
 ) -> None:
     broker = brokers()
     ear = ears(broker)
@@ -360,5 +391,7 @@ def test_a_face_in_an_idle_room_is_seen_at_once(
     eventually(lambda: device.count("start") == 1, "a face")
     # At most half a second until the next look, 20 frames for two looks of the detector, 0.1 s
     # to settle; at two frames a second the two looks alone would have taken ten seconds.
-    assert time.monotonic() - began_s < 3.0
+    took_s = time.monotonic() - began_s
+    assert took_s < 3.0
+    figure(f"{health['fps']['door']} of 25 frames a second looked at; `start` after {took_s:.2f} s")
     assert device.stop()[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.liveness import Liveness
 from edge.notify import Notifier
 
 
@@ -95,3 +97,30 @@ def test_a_manager_that_is_away_or_does_not_listen_holds_nobody_up(
         assert len(caplog.records) == 1
         assert ear.recv(100) == b"WATCHDOG=1"
         deaf.close()
+
+
+def test_what_could_not_be_told_is_told_when_there_is_room(tmp_path: Path) -> None:
+    with listening(str(tmp_path / "full")) as ear:
+        notifier = Notifier(str(tmp_path / "full"), 3.0)
+        while notifier.watchdog():
+            pass
+        liveness = Liveness(notifier, [])
+        liveness.ready()
+        liveness.say("door ok")
+        ear.settimeout(0.0)
+        assert drained(ear) == {"WATCHDOG=1"}
+        liveness.beat(0.0)
+        liveness.say("door ok")
+        assert drained(ear) == {"READY=1", "STATUS=door ok"}
+        liveness.beat(0.0)
+        liveness.say("door ok")
+        assert drained(ear) == set()
+        notifier.close()
+
+
+def drained(ear: socket.socket) -> set[str]:
+    heard = set()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            heard.add(ear.recv(4096).decode())
+    return heard
