@@ -8,15 +8,16 @@ FILE says what happens from the next frame on:
     freeze    one and the same frame   garbage   pictures that are none
     small     half the resolution      hang      reads do not return while the file says so
     hang-once one read never returns; the next camera that is opened works
+    native    reads stay in C++, letting the interpreter's lock go and taking it again
 
 As a program it is `mien` with this kind of camera. `MIEN_TEST_STALL=N` lets inference hang at its
-N-th look, `MIEN_TEST_CLOCK=SECONDS` lets the wall clock leap forth and back every two seconds.
+N-th look, `MIEN_TEST_CLOCK=SECONDS` lets the wall clock leap forth and back every two seconds,
+`MIEN_TEST_CELSIUS=FILE` lets the board be as warm as the file says.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from itertools import count
@@ -71,6 +72,9 @@ class Double:
         if mode == "hang-once":
             self._control.write_text("ok")
             threading.Event().wait()
+        while mode == "native":
+            luma_of(np.zeros((2000, 2000, 3), np.uint8))
+            mode = self.mode
         while mode == "hang":
             time.sleep(0.02)
             mode = self.mode
@@ -122,8 +126,14 @@ def _leap(by_s: float) -> None:
     time.time = lambda: wall() + steps[int((time.monotonic() - begun_s) / 2.0) % 3]
 
 
+def _warm(file: Path) -> None:
+    from edge.health import Sensors  # noqa: PLC0415  # only where it is asked for
+
+    Sensors.celsius = lambda _: float(file.read_text())  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    from edge.__main__ import main
+    from edge.__main__ import program
 
     # The daemon imports this module by its name.
     cameras.KINDS["double"] = "doubles"
@@ -131,4 +141,6 @@ if __name__ == "__main__":
         _stall(int(os.environ.pop("MIEN_TEST_STALL")))
     if "MIEN_TEST_CLOCK" in os.environ:
         _leap(float(os.environ.pop("MIEN_TEST_CLOCK")))
-    sys.exit(main())
+    if "MIEN_TEST_CELSIUS" in os.environ:
+        _warm(Path(os.environ.pop("MIEN_TEST_CELSIUS")))
+    program()

@@ -336,6 +336,18 @@ def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
     assert device.count("end") == device.count("start")
 
 
+def test_a_camera_that_stays_in_cpp_does_not_abort_the_end(device: Device) -> None:
+    device.start()
+    eventually(lambda: device.count("start") >= 1, "a face")
+    device.become("native")
+    time.sleep(0.5)
+    code, took_s, log = device.stop()
+    assert (code, took_s < 5.0) == (0, True), log
+    assert "did not let go" in log
+    assert "FATAL" not in log
+    device.whole()
+
+
 # What subscribers hear
 
 
@@ -395,3 +407,28 @@ def test_a_face_in_an_idle_room_is_seen_at_once(
     assert took_s < 3.0
     figure(f"{health['fps']['door']} of 25 frames a second looked at; `start` after {took_s:.2f} s")
     assert device.stop()[0] == 0
+
+
+def test_a_hot_board_looks_less_often_and_says_so(
+    device: Device,
+    tmp_path: Path,
+    brokers: Callable[..., Mosquitto],
+    ears: Callable[..., Ear],
+    figure: Figure,
+) -> None:
+    broker = brokers()
+    ear = ears(broker)
+    device.mqtt = broker.url
+    (tmp_path / "celsius").write_text("91.5")
+    device.start(extra="[cadence]\nhot_fps = 2.0\n", MIEN_TEST_CELSIUS=str(tmp_path / "celsius"))
+    eventually(lambda: bool(ear.json(f"{P}/health")), "the first report")
+    health = ear.json(f"{P}/health")[0]
+    assert (health["pace"], health["celsius"]) == ({"door": "hot"}, 91.5)
+    assert 1.0 < health["fps"]["door"] < 4.0
+    (problem,) = health["problems"]
+    assert problem["code"] == "slowed-by-heat"
+    assert "at most 2 frames a second" in problem["text"]
+    assert device.count("start") >= 1, "faces are still recognised"
+    figure(f"{health['fps']['door']} of 25 frames a second looked at")
+    assert device.stop()[0] == 0
+    device.whole()
