@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.errors import EXIT_FAILURE, MienError
@@ -56,6 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our standard output has gone, as `mien schema | head` does.
         sys.stderr.close()
         return EXIT_FAILURE
+
+
+def program() -> NoReturn:
+    """Run one command as this process, and end it with the command's exit code.
+
+    A thread that hangs in a driver, or has not come back from one, outlives the command. When
+    the interpreter ends, it would be torn down inside of C++, which aborts the process, or be
+    waited for; so the process ends at once.
+    """
+    code = main()
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -234,4 +253,4 @@ def _schema(arguments: Arguments) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -29,11 +29,11 @@ import numpy as np
 
 from edge import config
 from edge.cameras import open_uri
-from edge.capture import prepared
 from edge.datatypes import Detection, Frame
 from edge.errors import MienError
 from edge.events import EventFactory
 from edge.pipeline import FaceFinder, Models, Pipeline, load_models
+from edge.reader import prepared
 from edge.settings import Camera, Settings
 from edge.tracker import moved
 

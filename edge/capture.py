@@ -1,12 +1,9 @@
-"""A thread for each camera, and a mailbox of one slot between it and the main thread.
+"""A thread for each camera, watched over by the main thread.
 
-The main thread infers; it must never wait for a camera it is not ready for, nor look at an old
-picture when a newer one exists. So each camera's thread leaves its newest frame in a mailbox
-and what is not fetched in time is dropped and counted, except where a source asks that every
-frame be looked at (a clip played fast): then the thread waits for the slot.
-
-All mailboxes of a device ring one bell, so that the main thread waits for whichever camera
-comes first and then takes from each in turn:
+The main thread infers; it must never wait for a camera it is not ready for. So each camera is
+read by a thread of its own (`edge.reader`), which leaves its newest frame in a mailbox
+(`edge.mailbox`). All mailboxes of a device ring one bell, so that the main thread waits for
+whichever camera comes first and then takes from each in turn:
 
     with Captures(settings.camera) as captures:
         while captures.active:
@@ -14,6 +11,10 @@ comes first and then takes from each in turn:
             for capture in captures.active:
                 frame = capture.take()
                 ...
+
+A thread that hangs in a call into its driver cannot be ended. `Capture.attend` notices, leaves it
+behind with its mailbox closed, and starts another; where that does not help, only a new process
+will, and it raises `HungError`.
 """
 
 from __future__ import annotations
@@ -21,124 +22,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from time import monotonic
 from types import TracebackType
 from typing import final
 
-from edge.cameras import open_camera
 from edge.datatypes import Frame
-from edge.imaging import arrange, thinned
+from edge.errors import HungError
+from edge.mailbox import Mailbox, Situation
+from edge.reader import Reader, limits_of
 from edge.settings import Camera as CameraSettings
+from edge.settings import Recovery
 
 _log = logging.getLogger(__name__)
 
-STOP_TIMEOUT_S = 2.0
-"""How long a camera's thread is given to finish the read it is in."""
+STOP_TIMEOUT_S = 1.5
+"""How long the cameras' threads are given, all together, to finish the reads they are in."""
 
-
-class Mailbox:
-    """One slot for frames, then the end of the stream: its mere end, or the error that ended it.
-
-    Safe between one thread that puts and one that takes.
-
-    Parameters
-    ----------
-    bell
-        What rings when something is put; shared by all the mailboxes one thread waits for.
-    """
-
-    def __init__(self, bell: threading.Condition | None = None) -> None:
-        self._bell = threading.Condition() if bell is None else bell
-        self._slot: Frame | None = None
-        self._error: Exception | None = None
-        self._finished = False
-        self._told = False
-        self._closed = False
-        self._dropped = 0
-
-    @property
-    def dropped(self) -> int:
-        """How many frames were replaced by newer ones before anyone took them."""
-        return self._dropped
-
-    @property
-    def closed(self) -> bool:
-        """Whether the taker wants no more."""
-        return self._closed
-
-    @property
-    def ready(self) -> bool:
-        """Whether `take` has news: a frame, or an end it has not told of yet."""
-        return self._slot is not None or (self._finished and not self._told)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream is over, every frame of it taken and its end told."""
-        return self._told
-
-    def put(self, frame: Frame) -> bool:
-        """Leave a frame, in place of one that was not taken. False where the box is closed."""
-        with self._bell:
-            self._dropped += self._slot is not None
-            return self._leave(frame)
-
-    def put_waiting(self, frame: Frame) -> bool:
-        """Wait until the slot is empty, then leave a frame. False where the box is closed."""
-        with self._bell:
-            self._bell.wait_for(lambda: self._slot is None or self._closed)
-            return self._leave(frame)
-
-    def finish(self, error: Exception | None = None) -> None:
-        """Say that no frame will follow and, where something went wrong, what."""
-        with self._bell:
-            self._finished, self._error = True, error
-            self._bell.notify_all()
-
-    def take(self, timeout_s: float | None = 0.0) -> Frame | None:
-        """Take the frame.
-
-        Parameters
-        ----------
-        timeout_s
-            How long to wait for news, in seconds; None waits for ever.
-
-        Returns
-        -------
-        Frame or None
-            None where no frame came in time, and at the end: then `ended` is true.
-
-        Raises
-        ------
-        Exception
-            The error that ended the stream, after the last frame and from then on.
-        """
-        with self._bell:
-            self._bell.wait_for(lambda: self.ready or self._told or self._closed, timeout_s)
-            frame, self._slot = self._slot, None
-            if frame is not None:
-                self._bell.notify_all()
-                return frame
-            self._told = self._finished
-            if self._error is not None:
-                raise self._error
-            return None
-
-    def close(self) -> None:
-        """Want no more: what is in the slot is dropped and whoever waits is let go."""
-        with self._bell:
-            self._closed, self._slot = True, None
-            self._bell.notify_all()
-
-    def _leave(self, frame: Frame) -> bool:
-        if self._closed:
-            return False
-        self._slot = frame
-        self._bell.notify_all()
-        return True
-
-
-def prepared(frame: Frame, settings: CameraSettings) -> Frame:
-    """Turn, mirror and cut a frame as its camera's settings say, and thin out its colour."""
-    return thinned(arrange(frame, settings.rotate, settings.flip, settings.region))
+_LATE_S = 10.0
+"""How much later than it should a thread may do its next step before it counts as lost."""
 
 
 class Capture:
@@ -150,16 +51,28 @@ class Capture:
         The camera: its URI, its name, how its pictures are turned and cut.
     bell
         See `Mailbox`.
+    recovery
+        How a live camera is opened again when it is lost; without it, `take` raises what was
+        wrong.
     """
 
-    def __init__(self, settings: CameraSettings, bell: threading.Condition | None = None) -> None:
+    def __init__(
+        self,
+        settings: CameraSettings,
+        bell: threading.Condition | None = None,
+        recovery: Recovery | None = None,
+    ) -> None:
         self._settings = settings
-        self._mailbox = Mailbox(bell)
-        self._frames = 0
-        # A read that hangs in C cannot be interrupted; it must not keep the process alive.
-        self._thread = threading.Thread(
-            target=self._run, name=f"capture {settings.name}", daemon=True
-        )
+        self._recovery = recovery
+        self._bell = threading.Condition() if bell is None else bell
+        self._resumed = threading.Event()
+        self._resumed.set()
+        self._mailbox = Mailbox(self._bell)
+        self._reader = self._new_reader()
+        self._abandoned: Reader | None = None
+        self._abandoned_s = 0.0
+        self._earlier_frames = 0
+        self._earlier_drops = 0
 
     @property
     def name(self) -> str:
@@ -169,26 +82,41 @@ class Capture:
     @property
     def frames(self) -> int:
         """How many frames the camera gave."""
-        return self._frames
+        return self._earlier_frames + self._reader.frames
 
     @property
     def dropped(self) -> int:
         """How many of them were replaced by newer ones before they were taken."""
-        return self._mailbox.dropped
+        return self._earlier_drops + self._mailbox.dropped
 
     @property
     def ready(self) -> bool:
-        """Whether `take` has news."""
-        return self._mailbox.ready
+        """Whether `take` has news or, for whoever lets it recover, `changes`."""
+        changed = self._recovery is not None and self._mailbox.changed
+        return self._mailbox.ready or (changed and not self.ended)
 
     @property
     def ended(self) -> bool:
         """Whether the camera is done and `take` has said so."""
         return self._mailbox.ended
 
+    @property
+    def situation(self) -> Situation:
+        """How it stands with the camera now."""
+        return self._mailbox.situation
+
+    @property
+    def interval_s(self) -> float:
+        """Frames that come sooner than this after the one before are passed over."""
+        return self._reader.interval_s
+
+    @interval_s.setter
+    def interval_s(self, seconds: float) -> None:
+        self._reader.interval_s = seconds
+
     def start(self) -> None:
         """Open the camera and read it, in the background."""
-        self._thread.start()
+        self._reader.start()
 
     def take(self, timeout_s: float | None = 0.0) -> Frame | None:
         """Take the newest frame, arranged as the settings say.
@@ -206,11 +134,50 @@ class Capture:
         Raises
         ------
         CameraError
-            The camera could not be opened, or failed.
+            The camera could not be opened, or failed; of one that is opened again, only that
+            its URI can name no camera.
         Exception
             A defect in the thread, raised here so that it is not lost there.
         """
         return self._mailbox.take(timeout_s)
+
+    def changes(self) -> list[Situation]:
+        """Return how the camera's situation changed since the last call, the oldest first."""
+        return self._mailbox.changes()
+
+    def pause(self) -> None:
+        """Stop looking: a live camera is closed as soon as it has given its next picture."""
+        with self._bell:
+            self._resumed.clear()
+            self._bell.notify_all()
+
+    def resume(self) -> None:
+        """Look again."""
+        with self._bell:
+            self._resumed.set()
+            self._bell.notify_all()
+
+    def on_schedule(self, now_s: float) -> bool:
+        """Whether the thread does in time what it should: reads, or waits for its next attempt."""
+        return self.ended or now_s <= self._reader.step.over_s + _LATE_S
+
+    def attend(self, now_s: float) -> None:
+        """Look after the thread; to be called about once a second.
+
+        Raises
+        ------
+        HungError
+            A call into the camera's driver does not return, and leaving it behind did not help.
+        """
+        if self.ended or self._recovery is None:
+            return
+        step, stalled_s = self._reader.step, self._recovery.stalled_s
+        if step.activity == "reading" and now_s - step.begun_s > stalled_s:
+            self._mailbox.note("stalled", f"no picture for {stalled_s:g} s")
+        if now_s > step.over_s:
+            self._leave_behind(now_s, f"hangs while {step.activity} it")
+        elif self._abandoned is not None:
+            self._look_after_the_abandoned(now_s, self._abandoned)
 
     def request_stop(self) -> None:
         """Let the thread end after the read it is in, without waiting for it."""
@@ -230,34 +197,51 @@ class Capture:
             False where the camera did not let go in time. The process can still end.
         """
         self.request_stop()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            _log.warning("camera %s: did not let go within %g s", self.name, timeout_s)
+        self._reader.join(timeout_s)
+        if self._reader.alive:
+            _log.warning("camera %s: did not let go within %.2g s", self.name, timeout_s)
             return False
         return True
 
-    def _run(self) -> None:
-        error: Exception | None = None
-        try:
-            self._read_all()
-        except Exception as exc:  # noqa: BLE001  # handed over whole: `take` raises it
-            error = exc
-        self._mailbox.finish(error)
+    def _new_reader(self) -> Reader:
+        return Reader(self._settings, self._mailbox, self._recovery, self._resumed)
 
-    def _read_all(self) -> None:
-        settings = self._settings
-        camera = open_camera(settings)
-        try:
-            _log.info("camera %s: open", self.name)
-            put = self._mailbox.put_waiting if camera.lossless else self._mailbox.put
-            while not self._mailbox.closed and (frame := camera.read()) is not None:
-                self._frames += 1
-                if not put(prepared(frame, settings)):
-                    break
-            _log.info("camera %s: %d frames read", self.name, self._frames)
-        finally:
-            camera.close()
+    def _leave_behind(self, now_s: float, why: str) -> None:
+        """Start anew beside a thread that hangs; one is enough for a driver that is well."""
+        if not self._reader.renews or (self._abandoned is not None and self._abandoned.alive):
+            raise self._hung(why)
+        _log.error("camera %s: %s; its thread is left behind", self.name, why)
+        self._mailbox.note("stalled", why)
+        with self._bell:
+            self._mailbox.close()
+            self._earlier_frames += self._reader.frames
+            self._earlier_drops += self._mailbox.dropped
+            untold = self._mailbox.changes()
+            self._mailbox = Mailbox(self._bell, self._mailbox.situation)
+            self._mailbox.inherit(untold)
+        self._abandoned, self._abandoned_s = self._reader, now_s
+        interval_s = self._reader.interval_s
+        self._reader = self._new_reader()
+        self._reader.interval_s = interval_s
+        self._mailbox.note("reconnecting", why)
+        self._reader.start()
+
+    def _look_after_the_abandoned(self, now_s: float, abandoned: Reader) -> None:
+        """Give up the process where the driver, still held by the lost thread, gives nothing."""
+        assert self._recovery is not None  # noqa: S101  # else nothing is abandoned
+        if not abandoned.alive or self.situation.condition in ("ok", "paused"):
+            self._abandoned = None if not abandoned.alive else abandoned
+            self._abandoned_s = now_s
+            return
+        limits = limits_of(self._settings, self._recovery)
+        if now_s - self._abandoned_s > max(limits.open_s, limits.read_s):
+            raise self._hung(f"a call into its driver still hangs ({self.situation.reason})")
+
+    def _hung(self, why: str) -> HungError:
+        return HungError(
+            f"camera {self.name}: {why}, and only a new process gets rid of that; check its "
+            "cable and power supply"
+        )
 
 
 @final
@@ -268,12 +252,14 @@ class Captures:
     ----------
     cameras
         The cameras' settings.
+    recovery
+        How live cameras are opened again when they are lost; see `Capture`.
     """
 
-    def __init__(self, cameras: Sequence[CameraSettings]) -> None:
+    def __init__(self, cameras: Sequence[CameraSettings], recovery: Recovery | None = None) -> None:
         self._bell = threading.Condition()
         self._woken = False
-        self._all = tuple(Capture(settings, self._bell) for settings in cameras)
+        self._all = tuple(Capture(settings, self._bell, recovery) for settings in cameras)
 
     def __enter__(self) -> Captures:
         """Start every camera."""
@@ -301,7 +287,7 @@ class Captures:
         return [capture for capture in self._all if not capture.ended]
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until a camera has news: a frame, its end, or an error.
+        """Wait until a camera has news: a frame, a change of its situation, its end, an error.
 
         Parameters
         ----------
@@ -325,10 +311,11 @@ class Captures:
             self._bell.notify_all()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """End every thread; see `Capture.stop`. False where a camera did not let go."""
+        """End every thread within a time for all; False where a camera did not let go."""
         for capture in self._all:
             capture.request_stop()
-        stopped = [capture.stop(timeout_s) for capture in self._all]
+        until_s = monotonic() + timeout_s
+        stopped = [capture.stop(max(until_s - monotonic(), 0.0)) for capture in self._all]
         return all(stopped)
 
     def _has_news(self) -> bool:

@@ -8,14 +8,20 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from time import monotonic
 from types import FrameType
 
 from edge import spool
+from edge.cadence import Cadence, Heat
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
 from edge.errors import ConfigError
 from edge.events import EventFactory
+from edge.health import Sensors
+from edge.liveness import Liveness, words
+from edge.mailbox import Situation
 from edge.mqtt import Publisher
+from edge.notify import Notifier
 from edge.pipeline import Models, Pipeline, load_models, unobserved
 from edge.settings import Settings
 from edge.sinks import JsonLines, Sink
@@ -23,14 +29,17 @@ from edge.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
-_TURN_S = 1.0
-"""How often the loop looks at its clocks while no camera has a frame."""
+_TURN_S = 0.5
+"""How often the loop looks at its clocks, whether cameras have frames or not."""
+
+_FEEL_S = 5.0
+"""How often the board's temperature is read."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(settings: Settings, *, events: str | None = None, publish: bool = True) -> int:
-    """Run until every camera has ended or a signal asks to stop.
+    """Run until every camera has ended or a signal asks to stop. Live cameras never end.
 
     Parameters
     ----------
@@ -50,20 +59,24 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     ------
     MienError
         Something the user must mend: no camera, a bad bundle, a clip that cannot be read.
+    HungError
+        Something only a new process mends.
     """
     if not settings.camera:
         raise ConfigError(
             "no camera: give --camera URI, or a [[camera]] table in the configuration"
         )
-    models = load_models(settings)
-    _log.info("expression bundle %s", models.bundle.ident)
+    notifier = Notifier.from_environment()
+    notifier.status("loading the models")
+    models = _checked_models(settings)
     boot_id = secrets.token_hex(8)
     with ExitStack() as stack:
+        stack.callback(notifier.close)
         sinks: list[Sink] = []
         if events is not None:
             sinks.append(JsonLines(events))
             stack.callback(sinks[-1].close)
-        telemetry = None
+        telemetry = publisher = None
         if publish:
             names = [camera.name for camera in settings.camera]
             publisher = Publisher(
@@ -73,11 +86,32 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
             publisher.start()
             sinks.append(publisher)
             stack.callback(publisher.close)
-        captures = stack.enter_context(Captures(settings.camera))
+        captures = stack.enter_context(Captures(settings.camera, settings.recovery))
         stopping = stack.enter_context(_signals(captures))
-        loop = _Loop(settings, models, captures, sinks=sinks, telemetry=telemetry, boot_id=boot_id)
-        loop.run(stopping)
+        liveness = Liveness(notifier, captures.all, publisher)
+        pipelines = _pipelines(settings, models, telemetry, boot_id)
+        _Loop(settings, captures, pipelines, liveness, sinks=sinks, telemetry=telemetry).run(
+            stopping
+        )
     return 0
+
+
+def _checked_models(settings: Settings) -> Models:
+    """Load the models; what must hold before the daemon calls itself ready is checked here."""
+    models = load_models(settings)
+    _log.info("expression bundle %s", models.bundle.ident)
+    return models
+
+
+def _pipelines(
+    settings: Settings, models: Models, telemetry: Telemetry | None, boot_id: str
+) -> dict[str, Pipeline]:
+    factory = EventFactory(boot_id, models.bundle.ident)
+    observe = telemetry.monitor.observe if telemetry else unobserved
+    return {
+        camera.name: Pipeline(camera.name, settings, models, factory, observe=observe)
+        for camera in settings.camera
+    }
 
 
 class _Loop:
@@ -86,25 +120,27 @@ class _Loop:
     def __init__(
         self,
         settings: Settings,
-        models: Models,
         captures: Captures,
+        pipelines: dict[str, Pipeline],
+        liveness: Liveness,
         *,
         sinks: Sequence[Sink],
         telemetry: Telemetry | None,
-        boot_id: str,
     ) -> None:
         self._captures = captures
+        self._pipelines = pipelines
+        self._liveness = liveness
         self._sinks = sinks
         self._telemetry = telemetry
-        factory = EventFactory(boot_id, models.bundle.ident)
-        observe = telemetry.monitor.observe if telemetry else unobserved
-        self._pipelines = {
-            camera.name: Pipeline(camera.name, settings, models, factory, observe=observe)
-            for camera in settings.camera
-        }
+        self._rules = settings.cadence
+        self._cadences = {name: Cadence(settings.cadence) for name in pipelines}
+        self._heat = Heat(settings.cadence.hot_celsius)
+        self._sensors = Sensors()
+        self._attend_s = self._feel_s = monotonic()
 
     def run(self, stopping: threading.Event) -> None:
         """Take the cameras in turn until they have ended or it is time to stop."""
+        self._liveness.ready()
         try:
             while self._captures.active and not stopping.is_set():
                 self._captures.wait(_TURN_S)
@@ -112,9 +148,9 @@ class _Loop:
                     if stopping.is_set():
                         break
                     self._turn(capture)
-                if self._telemetry is not None:
-                    self._telemetry.tick(self._captures.all)
+                self._attend()
         finally:
+            self._liveness.stopping()
             for name, pipeline in self._pipelines.items():
                 self._tell(name, pipeline.finish())
         for capture in self._captures.all:
@@ -123,17 +159,32 @@ class _Loop:
             )
 
     def _turn(self, capture: Capture) -> None:
-        """Look at one camera's newest frame, if there is one; end its tracks when it has ended."""
-        pipeline = self._pipelines[capture.name]
+        """Look at one camera's newest frame, if there is one, and hear how it stands with it."""
+        for situation in capture.changes():
+            self._changed(capture.name, situation)
         frame = capture.take()
         if frame is not None:
+            name, pipeline = capture.name, self._pipelines[capture.name]
+            cadence = self._cadences[name]
+            idle = cadence.pace(hot=self._heat.hot) == "idle"
+            self._tell(name, pipeline(frame, look=idle))
+            self._liveness.inferred(name, monotonic())
+            cadence.saw(candidates=pipeline.candidates, tracks=pipeline.tracks, time_s=frame.time_s)
+            capture.interval_s = cadence.interval_s(hot=self._heat.hot)
             if self._telemetry is not None:
-                self._telemetry.frame(capture.name)
-            self._tell(capture.name, pipeline(frame))
+                self._telemetry.monitor.frame(name)
         elif capture.ended:
-            self._tell(capture.name, pipeline.finish())
-            if self._telemetry is not None:
-                self._telemetry.ended(capture.name, "the recording has ended")
+            ended = Situation("stalled", "the recording has ended", monotonic())
+            self._changed(capture.name, ended)
+
+    def _changed(self, camera: str, situation: Situation) -> None:
+        """Take in how it stands with a camera; without pictures, nobody is in its view."""
+        if situation.condition != "ok":
+            self._tell(camera, self._pipelines[camera].finish())
+        if self._telemetry is not None:
+            self._telemetry.situation(camera, situation)
+            if situation.condition != "ok":
+                self._telemetry.present(camera, ())
 
     def _tell(self, camera: str, events: Sequence[Event]) -> None:
         """Hand events to every sink, and say who is in view now that they were told."""
@@ -142,6 +193,36 @@ class _Loop:
                 sink.send(event)
         if events and self._telemetry is not None:
             self._telemetry.present(camera, self._pipelines[camera].present)
+
+    def _attend(self) -> None:
+        """Look after threads, clocks and the board, and say that there is progress."""
+        now_s = monotonic()
+        if now_s < self._attend_s:
+            return
+        self._attend_s = now_s + _TURN_S
+        for capture in self._captures.active:
+            capture.attend(now_s)
+        self._feel(now_s)
+        self._liveness.beat(now_s)
+        link = self._telemetry.link() if self._telemetry is not None else None
+        self._liveness.say(words(self._captures.all, link))
+        if self._telemetry is not None:
+            for name, cadence in self._cadences.items():
+                self._telemetry.monitor.pace(name, cadence.pace(hot=self._heat.hot))
+            self._telemetry.tick(self._captures.all)
+
+    def _feel(self, now_s: float) -> None:
+        """Read the board's temperature when it is due, and slow down where it is too high."""
+        if now_s < self._feel_s:
+            return
+        self._feel_s = now_s + _FEEL_S
+        celsius, before = self._sensors.celsius(), self._heat.hot
+        if self._heat.feel(celsius) != before:
+            _log.warning(
+                "the board is %s (%s degrees)", "hot" if self._heat.hot else "cool again", celsius
+            )
+        if self._telemetry is not None:
+            self._telemetry.hot(celsius if self._heat.hot else None, self._rules.hot_fps)
 
 
 @contextmanager

@@ -43,5 +43,15 @@ class CameraError(MienError):
     """A camera or clip cannot be opened or read."""
 
 
+class CameraUriError(CameraError):
+    """A camera's URI can name no camera; trying again will not help."""
+
+    exit_code = EXIT_CONFIG
+
+
+class HungError(MienError):
+    """A call into a driver or library does not return; only a new process gets rid of it."""
+
+
 class ModelError(MienError):
     """The inference runtime is missing or refuses a model."""

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import final
 
 from edge import __version__, clock
-from edge.payloads import Drops, Health, Percentiles, Problem
+from edge.payloads import Drops, Health, Pace, Percentiles, Problem
 
 _STEPS_PER_OCTAVE = 8
 _SHORTEST_S = 1e-6
@@ -205,6 +205,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._stages: dict[str, Histogram] = {}
         self._frames = dict.fromkeys(cameras, 0)
+        self._paces: dict[str, Pace] = dict.fromkeys(self._frames, "full")
         self._problems: dict[str, _Open] = {}
 
     def observe(self, stage: str, seconds: float) -> None:
@@ -219,6 +220,11 @@ class Monitor:
         """Count a frame that was looked at."""
         with self._lock:
             self._frames[camera] += 1
+
+    def pace(self, camera: str, pace: Pace) -> None:
+        """Take in why a camera is looked at as often as it is."""
+        with self._lock:
+            self._paces[camera] = pace
 
     def problem(self, code: str, text: str) -> None:
         """Open a problem; for one that is open already, only the text is renewed."""
@@ -252,6 +258,7 @@ class Monitor:
             elapsed_s = max(now - self._reported_s, 1e-9)
             fps = {camera: round(count / elapsed_s, 2) for camera, count in self._frames.items()}
             stages, problems = self._stages, dict(self._problems)
+            paces = dict(self._paces)
             self._stages, self._frames = {}, dict.fromkeys(self._frames, 0)
             self._reported_s = now
         return Health(
@@ -260,6 +267,7 @@ class Monitor:
             clock_synced=clock.synchronised(),
             uptime_s=round(now - self._begun_s, 1),
             fps=fps,
+            pace=paces,
             latency_ms={stage: each.percentiles() for stage, each in sorted(stages.items())},
             rss_mb=self._sensors.rss_mb(),
             celsius=self._sensors.celsius(),

@@ -48,6 +48,10 @@ SWEEP_S = 2.0
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
 
+_STEP_S = 60.0
+"""How long one step of the thread may take before it counts as hanging: connecting is the longest,
+for a name server that is away makes the resolver wait, and it cannot be interrupted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -124,6 +128,7 @@ class Publisher:
         self._swept = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._over_s = monotonic() + _STEP_S
         self._reset()
 
     def start(self) -> None:
@@ -170,6 +175,10 @@ class Publisher:
             trouble=None if self._connected else self._dialogue.trouble,
             troubles=self._outbox.troubles,
         )
+
+    def turning(self, now_s: float) -> bool:
+        """Whether the thread did in time what it should have done by now (monotonic seconds)."""
+        return now_s <= self._over_s
 
     def close(self) -> None:
         """Hand over what is left, as far as the broker takes it in time, and say `offline`."""
@@ -236,6 +245,7 @@ class Publisher:
             if last:
                 return
             # Woken by `close`, one attempt remains: the broker may be back.
+            self._over_s = monotonic() + wait_s + _STEP_S
             self._closing.wait(wait_s)
 
     def _attempt(self) -> LinkError | None:
@@ -248,6 +258,7 @@ class Publisher:
         return None
 
     def _connect(self) -> Connection:
+        self._over_s = monotonic() + _STEP_S
         access, self._access = self._access, None
         if access is None:
             try:
@@ -280,6 +291,7 @@ class Publisher:
         self._leave(connection)
 
     def _poll(self, connection: Connection) -> None:
+        self._over_s = monotonic() + _STEP_S
         connection.poll(0.05 if self._closing.is_set() else _TURN_S, self._bell)
 
     def _begin(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ things stand. `<prefix>/availability` alone is plain text, `online` or `offline`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import msgspec
@@ -94,16 +94,20 @@ class Problem:
     since: Timestamp
 
 
+Pace = Literal["full", "idle", "hot"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How the device is doing, on `<prefix>/health`, every 30 seconds.
 
     `uptime_s` counts since the process began. `fps` is frames looked at a second, per camera,
-    since the report before. `latency_ms` is per stage; stages that did not run are left out.
-    `rss_mb` is resident memory in units of 10^6 bytes. `celsius` is the hottest sensor's
-    temperature, null where there is none. `throttled` says whether the board runs slower than
-    it could, for heat or lack of power; null where it does not say. `spool_depth` is how many
-    events wait for the broker.
+    since the report before. `pace` is why that often: `full` is as the camera gives them, `idle`
+    less often because no face was seen for a while, `hot` because the board is. `latency_ms` is
+    per stage; stages that did not run are left out. `rss_mb` is resident memory in units of 10^6
+    bytes. `celsius` is the hottest sensor's temperature, null where there is none. `throttled`
+    says whether the board runs slower than it could, for heat or lack of power; null where it
+    does not say. `spool_depth` is how many events wait for the broker.
     """
 
     schema: Literal["mien-health/1"] = "mien-health/1"
@@ -112,6 +116,7 @@ class Health:
     clock_synced: bool
     uptime_s: NonNegative
     fps: dict[str, NonNegative]
+    pace: dict[str, Pace] = field(default_factory=dict)
     latency_ms: dict[str, Percentiles]
     rss_mb: NonNegative
     celsius: float | None

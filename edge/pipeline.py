@@ -158,12 +158,15 @@ class Pipeline:
         self._frames = 0
         self._time_s = 0.0
 
-    def __call__(self, frame: Frame) -> list[Event]:
-        """Take in the camera's next frame and return what there is to tell."""
+    def __call__(self, frame: Frame, *, look: bool = False) -> list[Event]:
+        """Take in the camera's next frame and return what there is to tell.
+
+        With `look`, the detector looks at it whatever `detector.every` says.
+        """
         clocked = _Clocked(frame.captured_s, monotonic())
         self._observe("capture", clocked.taken_s - clocked.captured_s)
         self._time_s = frame.time_s
-        tracking = self._follow(frame, clocked)
+        tracking = self._follow(frame, clocked, look=look)
         events = [self._end(track, clocked) for track in self._told(tracking.ended)]
         for track in tracking.present:
             event = self._face(frame, track, clocked)
@@ -187,14 +190,24 @@ class Pipeline:
             if face.story.told is not None
         ]
 
+    @property
+    def candidates(self) -> int:
+        """How many faces are followed, those not believed yet included."""
+        return self._tracker.candidates
+
+    @property
+    def tracks(self) -> int:
+        """How many faces are followed and believed."""
+        return self._tracker.tracks
+
     def finish(self) -> list[Event]:
         """End every track, as when the camera stops."""
         now = monotonic()
         clocked = _Clocked(now, now)
         return [self._end(track, clocked) for track in self._told(self._tracker.finish())]
 
-    def _follow(self, frame: Frame, clocked: _Clocked) -> Tracking:
-        looks = self._frames % self._every == 0
+    def _follow(self, frame: Frame, clocked: _Clocked, *, look: bool) -> Tracking:
+        looks = look or self._frames % self._every == 0
         self._frames += 1
         if not looks:
             return self._tracker.predicted(frame.time_s)

@@ -23,6 +23,8 @@ TopicLevel = Annotated[
 Pixels = Annotated[int, msgspec.Meta(ge=16, le=8192)]
 EvenPixels = Annotated[int, msgspec.Meta(ge=16, le=8192, multiple_of=2)]
 FramesPerSecond = Annotated[float, msgspec.Meta(ge=1.0, le=240.0)]
+# A track is bridged over 0.8 s, and takes two looks to begin.
+PacedFps = Annotated[float, msgspec.Meta(ge=2.0, le=240.0)]
 MainsFrequency = Literal["off", 50, 60]
 StreamTimeout = Annotated[float, msgspec.Meta(ge=0.5, le=120.0)]
 TopicPath = Annotated[
@@ -97,7 +99,9 @@ class Argus(_Settings, frozen=True):
 class Camera(_Settings, frozen=True):
     """One camera. `region` (x, y, width, height as fractions) is cut after turning.
 
-    Each kind of camera has a table of its own, which only a URI of that kind may have.
+    A live camera whose pictures have been identical, pixel for pixel, for `frozen_s` seconds is
+    opened again; 0 is never, for a source that may really hold still. Each kind of camera has a
+    table of its own, which only a URI of that kind may have.
     """
 
     uri: str
@@ -105,6 +109,7 @@ class Camera(_Settings, frozen=True):
     rotate: Literal[0, 90, 180, 270] = 0
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     region: tuple[Share, Share, Share, Share] = (0.0, 0.0, 1.0, 1.0)
+    frozen_s: Seconds = 30.0
     picamera2: Picamera2 | None = None
     v4l2: V4l2 | None = None
     stream: Stream | None = None
@@ -205,6 +210,36 @@ PRESETS: dict[Preset, Rules] = {
 """Chosen by `mien-convert events`, whose rule and figures are in docs/events."""
 
 
+class Recovery(_Settings, frozen=True):
+    """When a live camera is given up and opened again.
+
+    One that gives no picture for `stalled_s` is told as `stalled`. A call into its driver that
+    has not returned `hang_s` after the camera's own time limit (`stream.open_timeout_s`,
+    `stream.read_timeout_s`) hangs: its thread is left behind and the camera opened anew; where
+    that does not help within the same time, the process ends, to be started afresh. Between
+    attempts to open it there are random waits, which double up to `retry_longest_s`.
+    """
+
+    stalled_s: Annotated[float, msgspec.Meta(ge=0.5, le=3600.0)] = 5.0
+    hang_s: Annotated[float, msgspec.Meta(ge=0.5, le=3600.0)] = 30.0
+    retry_longest_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600.0)] = 15.0
+
+
+class Cadence(_Settings, frozen=True):
+    """How often cameras are looked at when there is little to see, or too much heat.
+
+    A camera that saw no face for `idle_after_s` is looked at `idle_fps` times a second until one
+    appears. While the board is at `hot_celsius` or above, until it is 5 degrees cooler, no camera
+    is looked at more than `hot_fps` times a second. Clips with `pace=fast` are exempt: every
+    frame of them is looked at.
+    """
+
+    idle_after_s: Seconds = 30.0
+    idle_fps: PacedFps = 5.0
+    hot_celsius: Annotated[float, msgspec.Meta(ge=0.0, le=150.0)] = 80.0
+    hot_fps: PacedFps = 5.0
+
+
 class Runtime(_Settings, frozen=True):
     """What runs the models, and on how many cores."""
 
@@ -265,6 +300,8 @@ class Settings(_Settings, frozen=True):
     emotion: Emotion = Emotion()
     events: Events = Events()
     runtime: Runtime = Runtime()
+    recovery: Recovery = Recovery()
+    cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
     spool: Spool = Spool()
     # Empty would look like switched off.

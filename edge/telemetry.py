@@ -13,9 +13,10 @@ from edge import clock, health, payloads
 from edge.bundle import Bundle
 from edge.capture import Capture
 from edge.health import Monitor, Sensors
-from edge.mqtt import Publisher
+from edge.mailbox import Situation
+from edge.mqtt import Link, Publisher
 from edge.outbox import Trouble
-from edge.payloads import BundleInfo, CameraStatus, Condition, FaceNow, Info
+from edge.payloads import BundleInfo, CameraStatus, FaceNow, Info
 from edge.settings import Settings
 
 HEALTH_EVERY_S = 30.0
@@ -47,20 +48,42 @@ class Telemetry:
         self._sensors = Sensors()
         cameras = tuple(camera.name for camera in settings.camera)
         self.monitor = Monitor(boot_id, cameras, sensors=self._sensors)
-        self._conditions: dict[str, Condition] = {}
+        self._ailing: dict[str, str] = {}
         self._troubled: set[str] = set()
         self._health_due_s = monotonic() + FIRST_HEALTH_S
         publisher.info(self._info(settings, bundle, boot_id, cameras))
 
-    def frame(self, camera: str) -> None:
-        """Count a frame of a camera; its first one says that the camera works."""
-        self.monitor.frame(camera)
-        self._condition(camera, "ok", "")
+    def situation(self, camera: str, now: Situation) -> None:
+        """Say how it stands with a camera; what a person should know of becomes a problem."""
+        self._publisher.status(
+            CameraStatus(
+                camera=camera,
+                status=now.condition,
+                since=clock.utc(now.since_s),
+                clock_synced=clock.synchronised(),
+                reason=now.reason,
+            )
+        )
+        if now.condition in ("ok", "paused"):
+            self._ailing.pop(camera, None)
+        else:
+            self._ailing[camera] = now.reason
+        if self._ailing:
+            text = "; ".join(f"{name}: {reason}" for name, reason in self._ailing.items())
+            self.monitor.problem("camera-away", text)
+        else:
+            self.monitor.solved("camera-away")
 
-    def ended(self, camera: str, reason: str) -> None:
-        """Say that a camera gives no more pictures, and that nobody is in its view."""
-        self._condition(camera, "stalled", reason)
-        self.present(camera, ())
+    def hot(self, celsius: float | None, fps: float) -> None:
+        """Say that cameras are looked at less often for heat; None ends it."""
+        if celsius is None:
+            self.monitor.solved("slowed-by-heat")
+            return
+        self.monitor.problem(
+            "slowed-by-heat",
+            f"the board is at {celsius:.0f} degrees: at most {fps:g} frames a second are looked "
+            "at; cool it, or raise cadence.hot_celsius",
+        )
 
     def present(self, camera: str, faces: Sequence[FaceNow]) -> None:
         """Say who is in view of a camera now."""
@@ -69,6 +92,10 @@ class Telemetry:
                 camera, faces, ts=clock.utc(monotonic()), clock_synced=clock.synchronised()
             )
         )
+
+    def link(self) -> Link:
+        """Return how it stands with the broker."""
+        return self._publisher.link()
 
     def tick(self, captures: Sequence[Capture]) -> None:
         """Publish the health report when it is due."""
@@ -93,20 +120,6 @@ class Telemetry:
         for trouble in troubles:
             self.monitor.problem(trouble.code, trouble.text)
         self._troubled = codes
-
-    def _condition(self, camera: str, condition: Condition, reason: str) -> None:
-        if self._conditions.get(camera) == condition:
-            return
-        self._conditions[camera] = condition
-        self._publisher.status(
-            CameraStatus(
-                camera=camera,
-                status=condition,
-                since=clock.utc(monotonic()),
-                clock_synced=clock.synchronised(),
-                reason=reason,
-            )
-        )
 
     def _info(
         self, settings: Settings, bundle: Bundle, boot_id: str, cameras: tuple[str, ...]

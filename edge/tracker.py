@@ -78,6 +78,16 @@ class Tracker:
         self._candidates: list[_Candidate] = []
         self._numbers = count(1)
 
+    @property
+    def candidates(self) -> int:
+        """How many faces are followed, those not believed yet included."""
+        return len(self._candidates)
+
+    @property
+    def tracks(self) -> int:
+        """How many faces are followed and believed."""
+        return sum(1 for each in self._candidates if each.number)
+
     def detected(self, detections: Sequence[Detection], time_s: float) -> Tracking:
         """Take in what the detector found at a time, and return the tracks."""
         expected = [each.box_at(time_s) for each in self._candidates]

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from edge.datatypes import Frame
-from edge.errors import CameraError
+from edge.errors import CameraUriError
 from edge.settings import Camera as CameraSettings
 from edge.settings import Settings
 
@@ -52,17 +52,24 @@ KINDS = {
 """The module of each URI scheme; it has `open_camera(settings: CameraSettings) -> Camera`."""
 
 
+def is_live(settings: CameraSettings) -> bool:
+    """Whether a camera looks at the world, so that it is worth opening again when it is lost."""
+    return settings.scheme in KINDS and settings.scheme != "clip"
+
+
 def open_camera(settings: CameraSettings) -> Camera:
     """Open the camera that settings describe.
 
     Raises
     ------
+    CameraUriError
+        The URI can name no camera: its scheme is unknown, or what follows is none of its kind.
     CameraError
-        The scheme is unknown, or the device, stream or file cannot be opened.
+        The device, stream or file cannot be opened.
     """
     if settings.scheme not in KINDS or ":" not in settings.uri:
         known = ", ".join(f"{each}:" for each in sorted(KINDS))
-        raise CameraError(
+        raise CameraUriError(
             f"camera {masked(settings.uri)!r}: no such kind of camera; a URI begins with {known}"
         )
     module = importlib.import_module(KINDS[settings.scheme])

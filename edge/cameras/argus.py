@@ -13,7 +13,7 @@ import subprocess
 import cv2
 
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraUriError
 from edge.settings import Argus
 from edge.settings import Camera as CameraSettings
 
@@ -30,14 +30,16 @@ def open_camera(settings: CameraSettings) -> OpenCvCamera:
 
     Raises
     ------
+    CameraUriError
+        The number is none.
     CameraError
-        The number is none; this OpenCV has no GStreamer, or GStreamer not
+        This OpenCV has no GStreamer, or GStreamer not
         NVIDIA's source; the pipeline does not start.
     """
     prepare_decoders()
     number = settings.uri.removeprefix("argus:")
     if not (number.isascii() and number.isdecimal()):
-        raise CameraError(
+        raise CameraUriError(
             f"camera {settings.uri!r}: names no sensor; give its number, as in argus:0"
         )
     name = f"argus:{number}"

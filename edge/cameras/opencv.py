@@ -85,7 +85,7 @@ class OpenCvCamera:
                 waited_s = time.monotonic() - began_s
                 raise CameraError(f"camera {self._name}: {self._why_silent(waited_s)}")
             stamps = [self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000] if self._stamped else []
-            good, picture = self._capture.retrieve()
+            good, picture = self._retrieved()
             if good and picture is not None:
                 colour = np.asarray(picture, dtype=np.uint8)
                 captured_s = self._clock.captured_s(*stamps)
@@ -94,6 +94,13 @@ class OpenCvCamera:
             f"camera {self._name}: {MOST_DAMAGED} damaged pictures in a row; check its cable, "
             "or ask less of it (size, fps)"
         )
+
+    def _retrieved(self) -> tuple[bool, object]:
+        # What a damaged JPEG decodes to may make OpenCV's conversion fail.
+        try:
+            return self._capture.retrieve()
+        except cv2.error:
+            return False, None
 
     def close(self) -> None:
         """Release the device. Calling it twice does no harm."""

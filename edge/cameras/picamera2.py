@@ -22,7 +22,7 @@ import numpy as np
 
 from edge.cameras.stamps import FrameClock, from_boot_clock
 from edge.datatypes import Frame
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraUriError
 from edge.imaging import bgr_of_chroma, yuv420_planes
 from edge.settings import Camera as CameraSettings
 from edge.settings import Picamera2
@@ -51,12 +51,14 @@ def open_camera(settings: CameraSettings) -> PiCamera:
 
     Raises
     ------
+    CameraUriError
+        The number is none.
     CameraError
-        The number is none; picamera2 is not installed; the camera is missing or in use.
+        The package picamera2 is not installed; the camera is missing or in use.
     """
     number = settings.uri.removeprefix("picamera2:")
     if not (number.isascii() and number.isdecimal()):
-        raise CameraError(
+        raise CameraUriError(
             f"camera {settings.uri!r}: names no camera; give its number, as in picamera2:0"
         )
     name = f"picamera2:{number}"

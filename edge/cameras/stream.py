@@ -18,7 +18,7 @@ import cv2
 
 from edge.cameras import masked
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
-from edge.errors import CameraError
+from edge.errors import CameraError, CameraUriError
 from edge.settings import Camera as CameraSettings
 from edge.settings import Stream
 
@@ -39,8 +39,10 @@ def open_camera(settings: CameraSettings) -> OpenCvCamera:
 
     Raises
     ------
+    CameraUriError
+        The URI names no host.
     CameraError
-        The URI names no host; the camera cannot be reached; what answers gives no video.
+        The camera cannot be reached; what answers gives no video.
     """
     prepare_decoders()
     wanted, name = settings.stream or Stream(), masked(settings.uri)
@@ -73,9 +75,9 @@ def _address(uri: str, name: str) -> tuple[str, int]:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise CameraError(f"camera {name}: not a URI: {exc}") from exc
+        raise CameraUriError(f"camera {name}: not a URI: {exc}") from exc
     if not host:
-        raise CameraError(f"camera {name}: names no host; give {parts.scheme}://HOST/PATH")
+        raise CameraUriError(f"camera {name}: names no host; give {parts.scheme}://HOST/PATH")
     return host, port or _PORTS[parts.scheme]
 
 

@@ -1,8 +1,9 @@
 """Cameras that the kernel shows as /dev/videoN, most of them on USB: `v4l2:/dev/video0`.
 
 OpenCV drives them; what it cannot do is done here with two ioctls of the kernel's interface
-(linux/videodev2.h): asking what a device is, so that an error can say it, and setting the filter
-against the flicker of lamps.
+(linux/videodev2.h): asking what a device is, so that an error can say it and a device that was
+plugged in again is found under its new number, and setting the filter against the flicker of
+lamps.
 
 A picture's time is that of its buffer, which drivers stamp by the monotonic clock (uvcvideo does
 unless told otherwise, at the start of the frame) and OpenCV hands on as CAP_PROP_POS_MSEC.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import cv2
 
+from edge.cameras.identity import Nodes, capabilities, takes_pictures
 from edge.cameras.opencv import OpenCvCamera, prepare_decoders
 from edge.errors import CameraError
 from edge.settings import Camera as CameraSettings
@@ -26,15 +28,13 @@ from edge.settings import V4l2
 
 _log = logging.getLogger(__name__)
 
-# The same numbers on x86-64, arm64 and 32-bit ARM.
-_VIDIOC_QUERYCAP = 0x80685600
+# The same number on x86-64, arm64 and 32-bit ARM.
 _VIDIOC_S_CTRL = 0xC008561C
-_CAPABILITY = struct.Struct("16s32s32sIII12x")  # v4l2_capability
 _CONTROL = struct.Struct("Ii")  # v4l2_control
-_CAP_VIDEO_CAPTURE = 0x00000001 | 0x00001000  # single- or multi-planar
-_CAP_DEVICE_CAPS = 0x80000000
 _CID_POWER_LINE_FREQUENCY = 0x00980918
 _POWER_LINE = {"off": 0, 50: 1, 60: 2}
+
+_nodes = Nodes()
 
 
 def open_camera(settings: CameraSettings) -> OpenCvCamera:
@@ -52,8 +52,15 @@ def open_camera(settings: CameraSettings) -> OpenCvCamera:
         The device is missing, may not be opened, takes no pictures, or is in use.
     """
     prepare_decoders()
-    path, wanted = settings.uri.removeprefix("v4l2:"), settings.v4l2 or V4l2()
-    name = f"v4l2:{path}"
+    configured, wanted = settings.uri.removeprefix("v4l2:"), settings.v4l2 or V4l2()
+    path, name = _nodes.find(configured), f"v4l2:{configured}"
+    if path is None:
+        raise CameraError(
+            f"camera {name}: its device is away, and {configured} is another camera by now; plug "
+            "it in, or name both by their links in /dev/v4l/by-id"
+        )
+    if path != configured:
+        _log.info("camera %s: its device is now %s", name, path)
     _prepare_device(path, name, wanted)
     capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     if not capture.isOpened():
@@ -62,6 +69,7 @@ def open_camera(settings: CameraSettings) -> OpenCvCamera:
             "has no format that OpenCV knows (v4l2-ctl --list-formats)"
         )
     _negotiate(capture, name, wanted)
+    _nodes.remember(configured)
     return OpenCvCamera(capture, name, _why_silent, stamped=True)
 
 
@@ -79,7 +87,8 @@ def _prepare_device(path: str, name: str, wanted: V4l2) -> None:
     except OSError as exc:
         raise CameraError(f"camera {name}: {_why_unopened(exc, path)}") from exc
     try:
-        if not _takes_pictures(device):
+        answer = capabilities(device)
+        if answer is None or not takes_pictures(answer):
             raise CameraError(
                 f"camera {name}: not a device that takes pictures; a camera often has a second "
                 "node for metadata: try the other (v4l2-ctl --list-devices)"
@@ -100,18 +109,6 @@ def _why_unopened(error: OSError, path: str) -> str:
         there = ", ".join(sorted(str(each) for each in Path("/dev").glob("video*")))
         return f"no such device; plug it in, or give another path (there is {there or 'none'})"
     return f"cannot be opened: {error.strerror} ({path or 'give v4l2:/dev/video0'})"
-
-
-def _takes_pictures(device: int) -> bool:
-    """Whether a file is a V4L2 device, and this node of it one that captures video."""
-    answer = bytearray(_CAPABILITY.size)
-    try:
-        fcntl.ioctl(device, _VIDIOC_QUERYCAP, answer)
-    except OSError:
-        return False
-    *_, of_all_nodes, of_this_node = _CAPABILITY.unpack(answer)
-    capabilities = of_this_node if of_all_nodes & _CAP_DEVICE_CAPS else of_all_nodes
-    return bool(capabilities & _CAP_VIDEO_CAPTURE)
 
 
 def _set_mains(device: int, name: str, mains_hz: str | int) -> None:

@@ -8,6 +8,25 @@ from pathlib import Path
 import pytest
 from realbroker import Cable, Ear, Mosquitto, program
 
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells what a test measured; all of it is printed at the end of the run."""
+    stash = request.config.stash
+    return lambda text: stash.setdefault(_FIGURES, []).append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    figures = config.stash.get(_FIGURES, [])
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
+
 
 @pytest.fixture
 def brokers(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:

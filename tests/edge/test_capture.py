@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.capture import Capture, Captures, Mailbox
+from edge.capture import Capture, Captures
 from edge.datatypes import Frame
 from edge.errors import CameraError
+from edge.mailbox import Mailbox
 from edge.settings import Camera as CameraSettings
 
 LONG_S = 30.0
@@ -170,7 +171,7 @@ class Scripted:
 def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], CameraSettings]:
     """Let `Capture` open a scripted camera."""
     cameras: dict[str, Scripted] = {}
-    monkeypatch.setattr("edge.capture.open_camera", lambda settings: cameras[settings.uri])
+    monkeypatch.setattr("edge.reader.open_camera", lambda settings: cameras[settings.uri])
 
     def connect(camera: Scripted) -> CameraSettings:
         name = f"camera-{len(cameras)}"

@@ -172,7 +172,7 @@ def test_a_truncated_bundle_is_a_configuration_error(tmp_path: Path, file: str, 
     [
         (["run", "--no-mqtt"], 78, "no camera: give --camera URI"),
         (["run", "--camera", "clip:absent.mp4", "--no-mqtt"], 1, "clip absent.mp4: no such file"),
-        (["run", "--camera", "wobble:0", "--no-mqtt"], 1, "camera 'wobble:0': no such kind"),
+        (["run", "--camera", "wobble:0", "--no-mqtt"], 78, "camera 'wobble:0': no such kind"),
         (["run", "--camera", FAST, "--bundle", "absent", "--no-mqtt"], 78, "bundle absent: no"),
         (["run", "--camera", FAST, "--events", "/absent/e"], 1, "/absent/e: No such file"),
         (["run", "--config", "absent.toml"], 78, "absent.toml: no such file"),

@@ -2,80 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from mjpeg import MjpegServer
 
 from edge.cameras import open_camera
 from edge.cameras.opencv import OpenCvCamera
 from edge.errors import CameraError
 from edge.settings import Camera, Stream
 
-PICTURE = Path(__file__).parents[1] / "data" / "astronaut.webp"
-BOUNDARY = "frame"
 QUICK = Stream(open_timeout_s=5.0, read_timeout_s=1.0)
-
-
-class MjpegServer(ThreadingHTTPServer):
-    """A camera that sends `frames` pictures, then ends the stream or (`hangs`) falls silent."""
-
-    daemon_threads = True
-
-    def __init__(self, *, frames: int = 1000, hangs: bool = False, login: str = "") -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        picture = cv2.resize(cv2.imread(str(PICTURE)), (320, 240))
-        good, jpeg = cv2.imencode(".jpg", picture)
-        assert good
-        self.picture, self.jpeg = picture, jpeg.tobytes()
-        self.frames, self.hangs, self.login = frames, hangs, login
-        self.quit = threading.Event()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: MjpegServer
-
-    def do_GET(self) -> None:
-        login = "Basic " + base64.b64encode(self.server.login.encode()).decode()
-        if self.server.login and self.headers["Authorization"] != login:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
-            self.end_headers()
-            return
-        if self.path != "/cam.mjpg":
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
-        self.end_headers()
-        with contextlib.suppress(ConnectionError):
-            self._send_pictures()
-
-    def _send_pictures(self) -> None:
-        jpeg = self.server.jpeg
-        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-        for _ in range(self.server.frames):
-            self.wfile.write(head.encode() + jpeg + b"\r\n")
-            if self.server.quit.wait(0.02):
-                return
-        if self.server.hangs:
-            self.server.quit.wait()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
-        """Say nothing: stderr is the test's."""
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ import pytest
 from edge.cameras import open_camera
 from edge.capture import Capture
 from edge.errors import CameraError
-from edge.settings import Camera, Stream
+from edge.mailbox import Situation
+from edge.settings import Camera, Recovery, Stream
 
 pytestmark = pytest.mark.system
 
@@ -31,6 +32,7 @@ Gst.init(None)
 assert all(Gst.ElementFactory.find(each) for each in ("videotestsrc", "jpegenc", "rtpjpegpay"))
 """
 SERVER = """
+import os
 import sys
 import gi
 for part in ("Gst", "GstRtsp", "GstRtspServer"):
@@ -39,7 +41,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 Gst.init(None)
 server, factory = GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
 server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_service(os.environ.get("RTSP_PORT", "0"))
 factory.set_launch(
     "( videotestsrc is-live=true pattern=blue "
     "! video/x-raw,format=I420,width=320,height=240,framerate=15/1 "
@@ -88,10 +90,13 @@ def drain(capture: Capture) -> None:
 
 
 @contextlib.contextmanager
-def serving(protocol: str, login: str = "") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(
+    protocol: str, login: str = "", port: str = "0"
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run a server that speaks only `protocol`; give its address and its process."""
     command = [PYTHON, "-c", SERVER, protocol, *([login] if login else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    environ = {**os.environ, "RTSP_PORT": port}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as server:
         assert server.stdout is not None
         try:
             yield f"127.0.0.1:{server.stdout.readline().strip()}", server
@@ -161,3 +166,35 @@ def test_a_camera_that_goes_away_is_an_error(end: str) -> None:
         with pytest.raises(CameraError, match=said):
             drain(capture)
         assert capture.stop()
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_camera_that_comes_back_is_read_again(end: str) -> None:
+    with serving("TCP") as (address, _):
+        port = address.rpartition(":")[2]
+    settings = Camera(uri=f"rtsp://{address}/cam", name="yard", stream=PATIENT)
+    capture = Capture(settings, recovery=Recovery(stalled_s=1.0, retry_longest_s=1.0))
+    capture.start()
+    told = [situation_of(capture, "reconnecting").reason]
+    for _ in range(2):
+        with serving("TCP", port=port) as (_, server):
+            situation_of(capture, "ok")
+            frames = [capture.take(timeout_s=10.0) for _ in range(10)]
+            assert sum(frame is not None for frame in frames) >= 5
+            server.send_signal(signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+            told.append(situation_of(capture, "reconnecting").reason)
+    assert capture.stop(10.0)
+    assert "cannot be reached" in told[0]
+    wanted = "the stream ended" if end == "killed" else "no picture within 2 s"
+    assert all(wanted in reason for reason in told[1:]), told
+
+
+def situation_of(capture: Capture, condition: str) -> Situation:
+    """Wait for it."""
+    until_s = time.monotonic() + 60.0
+    while time.monotonic() < until_s:
+        capture.take(timeout_s=0.05)
+        for situation in capture.changes():
+            if situation.condition == condition:
+                return situation
+    raise AssertionError(f"never {condition}")
