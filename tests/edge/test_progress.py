@@ -21,7 +21,7 @@ from edge.notify import Notifier
 from edge.settings import Camera, Mqtt
 
 AWAY = Link(
-    connected=False, protocol=None, depth=7, dropped=0, refused=0, trouble="Connection refused"
+    connected=False, protocol=None, depth=7, dropped=0, refused=0, trouble="Connection refused", troubles=()
 )
 
 
