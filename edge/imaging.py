@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge.datatypes import Float32Array, Frame, UInt8Array
 
@@ -287,8 +288,18 @@ def sharpness(tile: UInt8Array) -> float:
     Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study",
     ICPR 2000, use the first alone; dividing by the second takes the light out of it.
     """
-    edges = cv2.Laplacian(tile, cv2.CV_32F)
-    return float(edges.var() / max(float(tile.var()), 1.0))
+    _, edges = mean_and_deviation(cv2.Laplacian(tile, cv2.CV_16S))
+    _, contrast = mean_and_deviation(tile)
+    return edges**2 / max(contrast**2, 1.0)
+
+
+def mean_and_deviation(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a plane, [height, width].
+
+    In one pass; numpy makes a copy in float64 for each, four times as slowly.
+    """
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean[0, 0]), float(deviation[0, 0])
 
 
 def resampled(values: Float32Array, places: Float32Array) -> Float32Array:

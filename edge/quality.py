@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from edge.crop import geometry
 from edge.datatypes import UNSURE, Estimate, Flaw, Keypoints, UInt8Array
-from edge.imaging import sharpness
+from edge.imaging import mean_and_deviation, sharpness
 from edge.settings import Limits
 
 ADVISED = Limits(
@@ -100,11 +100,12 @@ def assess(
         The bundle's `input.crop.face_length`.
     """
     face = geometry(keypoints, width, height)
+    light, contrast = mean_and_deviation(tile)
     return Quality(
         side_pixels=face.length / face_length,
         sharpness=sharpness(tile),
-        light=float(tile.mean()),
-        contrast=float(tile.std()),
+        light=light,
+        contrast=contrast,
         yaw_degrees=_yaw(keypoints, width, height, face.angle),
         roll_degrees=math.degrees(face.angle),
     )
