@@ -21,7 +21,13 @@ from edge.notify import Notifier
 from edge.settings import Camera, Mqtt
 
 AWAY = Link(
-    connected=False, protocol=None, depth=7, dropped=0, refused=0, trouble="Connection refused", troubles=()
+    connected=False,
+    protocol=None,
+    depth=7,
+    dropped=0,
+    refused=0,
+    trouble="Connection refused",
+    troubles=(),
 )
 
 
