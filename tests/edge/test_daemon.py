@@ -22,6 +22,7 @@ SAMPLE = ROOT / "edge" / "samples" / "portrait.webm"
 P = "mien/lobby"
 SCHEMAS = {
     "info": "info",
+    "selftest": "selftest",
     "health": "health",
     "camera/door/status": "status",
     "camera/door/state": "state",
@@ -106,7 +107,11 @@ def test_a_run_is_told_from_its_birth_to_its_end(whole_run: Ear) -> None:
 def no_picture_in(payload: bytes) -> None:
     """A 48x48 tile has 2,304 pixels: nothing that long, nothing that looks encoded."""
     text = payload.decode()
-    assert len(text) < 2304, "no payload is as long as the smallest picture here"
+    # A self-test's report is long for its many checks; each of them is held to the same.
+    whole = json.loads(text) if text.startswith("{") else text
+    parts = whole.pop("checks", []) if isinstance(whole, dict) else []
+    for part in (whole, *parts):
+        assert len(json.dumps(part)) < 2304, "no payload is as long as the smallest picture here"
     assert not re.search(r"[A-Za-z0-9+/=]{120,}", text), "no base64"
 
     def walk(value: object) -> None:
