@@ -108,7 +108,7 @@ def exposure(name: str, luma: UInt8Array, limits: Limits) -> SelfTestCheck:
     )
 
 
-def watch(camera: Camera, subject: Subject, *, watch_s: float = WATCH_S) -> Watched:
+def watch(camera: Camera, subject: Subject) -> Watched:
     """Watch a camera for a while, as the daemon would.
 
     Raises
@@ -125,7 +125,7 @@ def watch(camera: Camera, subject: Subject, *, watch_s: float = WATCH_S) -> Watc
         still, longest_s = Stillness(), 0.0
         luma = frame.luma
         still.seconds(luma, first_s)
-        while (now_s := monotonic()) < first_s + watch_s and not capture.ended:
+        while (now_s := monotonic()) < first_s + WATCH_S and not capture.ended:
             later = capture.take(0.1)
             if later is not None:
                 luma = later.luma

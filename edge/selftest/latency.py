@@ -158,7 +158,7 @@ def all_cores_busy(longest_s: float) -> Iterator[None]:
 
 
 def memory(subject: Subject) -> Iterator[SelfTestCheck]:
-    """Fit a line to resident memory over repeated runs."""
+    """See whether resident memory grows over repeated runs."""
     if subject.models is None:
         return
     runs = Runs(subject.settings, subject.models)
@@ -178,16 +178,18 @@ def memory(subject: Subject) -> Iterator[SelfTestCheck]:
 
 
 def slope_kb(frames: Sequence[int], rss_mb: Sequence[float]) -> float:
-    """Return the slope of memory in kB a frame, by least squares.
+    """Return the slope of memory in kB a frame: the median of those between neighbouring moments.
+
+    A leak grows in every round; what an allocator takes once, in the midst, is none.
 
     Parameters
     ----------
     frames
-        How many there had been at each of two moments or more.
+        How many there had been at each of two moments or more; it rises.
     rss_mb
         The memory at those.
     """
-    return float(np.polyfit(frames, np.asarray(rss_mb) * 1000, 1)[0])
+    return float(np.median(1000 * np.diff(rss_mb) / np.diff(frames)))
 
 
 def _sample() -> Frame:
