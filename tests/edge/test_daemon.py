@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from realbroker import CONTINUE, STOP, Ear, Mosquitto, eventually
@@ -100,6 +103,13 @@ def test_a_run_is_told_from_its_birth_to_its_end(whole_run: Ear) -> None:
     assert whole_run.on(f"{P}/camera/door/event")[0].retain is False
     assert whole_run.on(f"{P}/info")[0].retain is True
 
+    (tested,) = whole_run.json(f"{P}/selftest")
+    assert (tested["scope"], tested["boot_id"]) == ("boot", events[0]["boot_id"])
+    assert tested["took_s"] < 5.0
+    assert whole_run.on(f"{P}/selftest")[0].retain is True
+    topics = [message.topic for message in whole_run.heard]
+    assert topics.index(f"{P}/selftest") < topics.index(f"{P}/camera/door/event")
+
     for message in whole_run.heard:
         no_picture_in(message.payload)
 
@@ -124,6 +134,28 @@ def no_picture_in(payload: bytes) -> None:
                 walk(each)
 
     walk(json.loads(text) if text.startswith("{") else text)
+
+
+def test_models_that_answer_otherwise_than_they_did_tell_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "twisted"
+    shutil.copytree(ROOT / "edge" / "bundles" / "mien-consensus", folder)
+    golden, manifest = folder / "golden.npz", folder / "manifest.json"
+    with np.load(golden) as archive:
+        arrays = dict(archive)
+    before = hashlib.sha256(golden.read_bytes()).hexdigest()
+    np.savez(golden, **{**arrays, "head_logits": arrays["head_logits"] + 10.0})
+    after = hashlib.sha256(golden.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, after))
+    command = [sys.executable, "-m", "edge", "run", "--no-mqtt", "--events", "-"]
+    done = subprocess.run(
+        [*command, "--camera", f"clip:{SAMPLE}?pace=fast", "--bundle", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("mien: self-test: golden-head: the models")
 
 
 def test_a_killed_daemon_is_offline_by_its_last_will(

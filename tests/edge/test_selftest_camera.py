@@ -21,7 +21,7 @@ SAMPLE = Path(cameras.__file__).parents[1] / "samples" / "portrait.webm"
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cameras.KINDS, "double", "doubles")
     monkeypatch.setattr(camera, "WATCH_S", 0.5)
-    monkeypatch.setattr(camera, "FIRST_S", 1.0)
+    monkeypatch.setattr(camera, "FIRST_S", 0.4)
 
 
 def looked_at(uri: str, name: str = "door") -> dict[str, SelfTestCheck]:
@@ -47,13 +47,13 @@ def test_a_camera_that_is_well_passes(tmp_path: Path) -> None:
     assert 10 < rate <= 30, "the double gives 25 pictures a second"
 
 
-@pytest.mark.parametrize("mode", ["absent", "error", "garbage"])
+@pytest.mark.parametrize("mode", ["absent", "error"])
 def test_one_that_gives_nothing_fails_and_says_why(mode: str, tmp_path: Path) -> None:
     found = doubled(tmp_path, mode)
     assert list(found) == ["camera-door-opens"]
     check = found["camera-door-opens"]
     assert check.verdict == "failed"
-    assert check.text.removeprefix("nothing to see within 1 s: ") not in ("", check.text)
+    assert check.text.removeprefix("nothing to see within 0.4 s: ").startswith("camera double:")
 
 
 def test_one_whose_read_hangs_does_not_hang_the_test(tmp_path: Path) -> None:

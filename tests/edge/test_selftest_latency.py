@@ -15,11 +15,18 @@ from edge.errors import MienError
 from edge.health import Sensors
 from edge.pipeline import load_models
 from edge.selftest import latency
-from edge.selftest.subject import Subject
+from edge.selftest.subject import Examine, Subject
 from edge.settings import Limits, Settings
 
 MODELS = load_models(Settings())
-SUBJECT = Subject(Settings(), UNKNOWN, MODELS, "boot")
+SUBJECT = Subject(Settings(), UNKNOWN, MODELS)
+AT_BOOT = replace(SUBJECT, scope="boot")
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "FULL_RUNS", 30)
+    monkeypatch.setattr(latency, "FULL_S", 0.3)
 
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
@@ -40,6 +47,14 @@ def test_each_stage_and_the_whole_path_are_measured() -> None:
         assert 0 < each.percentiles.p50 <= each.percentiles.p95 <= each.percentiles.p99
         assert each.measured == each.percentiles.p95
         assert each.budget == UNKNOWN.idle_ms[each.name.rpartition("-")[2]]
+
+
+@pytest.mark.parametrize(("group", "subject"), [(latency.busy, SUBJECT), (latency.idle, AT_BOOT)])
+def test_with_all_cores_busy_and_at_boot_everything_may_take_longer(
+    group: Examine, subject: Subject
+) -> None:
+    found = {each.name.rpartition("-")[2]: each.budget for each in group(subject)}
+    assert found == UNKNOWN.busy_ms
 
 
 def test_what_is_slower_than_the_board_should_be_fails(monkeypatch: pytest.MonkeyPatch) -> None:
