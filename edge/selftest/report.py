@@ -15,7 +15,7 @@ def to_json(report: SelfTest) -> str:
 def table(report: SelfTest) -> str:
     """Lay a report out for a person: a line a check, then the verdict."""
     width = max((len(check.name) for check in report.checks), default=0)
-    lines = [f"{report.board}, budgets of {report.profile!r}"]
+    lines = [f"board {report.board}, budgets of {report.profile!r}"]
     lines.append(f"{'check':<{width}}  {'measured':>10}  {'budget':>10}  {'unit':<8}  verdict")
     lines += [_line(check, width) for check in report.checks]
     counts = [

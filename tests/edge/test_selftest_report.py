@@ -36,7 +36,7 @@ REPORT = SelfTest(
 
 def test_a_person_reads_a_line_for_each_check_and_the_verdict_last() -> None:
     board, head, detect, room, tpu, verdict = report.table(REPORT).splitlines()
-    assert board == "Raspberry Pi 4 Model B, budgets of 'pi-4'"
+    assert board == "board Raspberry Pi 4 Model B, budgets of 'pi-4'"
     assert head.split() == ["check", "measured", "budget", "unit", "verdict"]
     assert detect.split()[:5] == ["latency-idle-detect", "41.20", "40.00", "ms", "failed"]
     assert detect.endswith("p50 30.00, p95 41.20, p99 50.00; cool the board")
