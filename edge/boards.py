@@ -20,7 +20,7 @@ daemon too, because what else a board does is its owner's business."""
 
 SLICE_MS = 12.0
 """What comes on top of it: once in a while another process has its turn in the midst of a stage,
-however short the stage is. 4 to 10 ms were seen, on a virtual machine with Linux's own scheduler."""
+however short that is. 4 to 10 ms were seen, on a virtual machine with Linux's own scheduler."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from types import FrameType
 
@@ -15,7 +15,7 @@ from edge import selftest, spool
 from edge.cadence import Cadence, Heat
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
-from edge.errors import ConfigError, ModelError
+from edge.errors import ConfigError, MienError, ModelError
 from edge.events import EventFactory
 from edge.health import Sensors
 from edge.liveness import Liveness, words
@@ -24,6 +24,7 @@ from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.payloads import SelfTest
 from edge.pipeline import Models, Pipeline, load_models, unobserved
+from edge.selftest import broker
 from edge.settings import Settings
 from edge.sinks import JsonLines, Sink
 from edge.telemetry import Telemetry
@@ -70,7 +71,11 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     notifier = Notifier.from_environment()
     notifier.status("loading the models")
     boot_id = secrets.token_hex(8)
-    models, tested = _checked_models(settings, boot_id, notifier)
+    models = load_models(settings)
+    _log.info("expression bundle %s", models.bundle.ident)
+    notifier.status("testing itself")
+    tested = selftest.at_boot(settings, models, boot_id)
+    _hold_against(tested, settings if publish else None)
     with ExitStack() as stack:
         stack.callback(notifier.close)
         sinks: list[Sink] = []
@@ -98,28 +103,33 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     return 0
 
 
-def _checked_models(
-    settings: Settings, boot_id: str, notifier: Notifier
-) -> tuple[Models, SelfTest]:
-    """Load the models and test the device; what must hold before it is ready is checked here.
+def _hold_against(tested: SelfTest, told: Settings | None) -> None:
+    """Say what the boot self-test found, and go no further where the models answer wrongly.
+
+    Parameters
+    ----------
+    tested
+        What it found. All but wrong answers leaves a daemon that does what it can.
+    told
+        Where subscribers hear why nothing runs; None where nothing is published.
 
     Raises
     ------
     ModelError
-        The models do not answer as they should: no event is better than a wrong one. All else
-        that a self-test finds is published, and the daemon does what it can.
+        The golden vectors failed: no event is better than a wrong one.
     """
-    models = load_models(settings)
-    _log.info("expression bundle %s", models.bundle.ident)
-    notifier.status("testing itself")
-    tested = selftest.at_boot(settings, models, boot_id)
+    _log.info("self-test: %s in %.2f s", tested.verdict, tested.took_s)
     failed = [check for check in tested.checks if check.verdict == "failed"]
     for check in failed:
-        _log.warning("self-test: %s failed: %s", check.name, check.text)
-        if check.name.startswith("golden"):
-            raise ModelError(f"self-test: {check.name}: {check.text}")
-    _log.info("self-test: %s in %.2f s", tested.verdict, tested.took_s)
-    return models, tested
+        _log.warning("self-test: %s: %s", check.name, check.text)
+    wrong = next((check for check in failed if check.name.startswith("golden")), None)
+    if wrong is None:
+        return
+    if told is not None:
+        # A broker that is away as well must not hide what is wrong here.
+        with suppress(MienError):
+            broker.publish(told, tested)
+    raise ModelError(f"self-test: {wrong.name}: {wrong.text}")
 
 
 def _pipelines(

@@ -136,7 +136,9 @@ def no_picture_in(payload: bytes) -> None:
     walk(json.loads(text) if text.startswith("{") else text)
 
 
-def test_models_that_answer_otherwise_than_they_did_tell_nothing(tmp_path: Path) -> None:
+def test_models_that_answer_otherwise_than_they_did_tell_nothing_but_that(
+    tmp_path: Path, broker: Mosquitto, ear: Ear
+) -> None:
     folder = tmp_path / "twisted"
     shutil.copytree(ROOT / "edge" / "bundles" / "mien-consensus", folder)
     golden, manifest = folder / "golden.npz", folder / "manifest.json"
@@ -146,9 +148,8 @@ def test_models_that_answer_otherwise_than_they_did_tell_nothing(tmp_path: Path)
     np.savez(golden, **{**arrays, "head_logits": arrays["head_logits"] + 10.0})
     after = hashlib.sha256(golden.read_bytes()).hexdigest()
     manifest.write_text(manifest.read_text().replace(before, after))
-    command = [sys.executable, "-m", "edge", "run", "--no-mqtt", "--events", "-"]
     done = subprocess.run(
-        [*command, "--camera", f"clip:{SAMPLE}?pace=fast", "--bundle", str(folder)],
+        [*configured(tmp_path, broker, str(SAMPLE)), "--events", "-", "--bundle", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -156,6 +157,11 @@ def test_models_that_answer_otherwise_than_they_did_tell_nothing(tmp_path: Path)
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("mien: self-test: golden-head: the models")
+    ear.wait(f"{P}/selftest")
+    (report,) = ear.json(f"{P}/selftest")
+    failed = [check["name"] for check in report["checks"] if check["verdict"] == "failed"]
+    assert failed == ["golden-head"]
+    assert {message.topic for message in ear.heard} == {f"{P}/selftest"}
 
 
 def test_a_killed_daemon_is_offline_by_its_last_will(
