@@ -71,11 +71,7 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     notifier = Notifier.from_environment()
     notifier.status("loading the models")
     boot_id = secrets.token_hex(8)
-    models = load_models(settings)
-    _log.info("expression bundle %s", models.bundle.ident)
-    notifier.status("testing itself")
-    tested = selftest.at_boot(settings, models, boot_id)
-    _hold_against(tested, settings if publish else None)
+    models, tested = _checked_models(settings, boot_id, notifier, publish=publish)
     with ExitStack() as stack:
         stack.callback(notifier.close)
         sinks: list[Sink] = []
@@ -103,32 +99,33 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     return 0
 
 
-def _hold_against(tested: SelfTest, told: Settings | None) -> None:
-    """Say what the boot self-test found, and go no further where the models answer wrongly.
+def _checked_models(
+    settings: Settings, boot_id: str, notifier: Notifier, *, publish: bool
+) -> tuple[Models, SelfTest]:
+    """Load the models and test the device; go no further where the models answer wrongly.
 
-    Parameters
-    ----------
-    tested
-        What it found. All but wrong answers leaves a daemon that does what it can.
-    told
-        Where subscribers hear why nothing runs; None where nothing is published.
+    All else that the self-test finds is published, and the daemon does what it can.
 
     Raises
     ------
     ModelError
         The golden vectors failed: no event is better than a wrong one.
     """
+    models = load_models(settings)
+    _log.info("expression bundle %s", models.bundle.ident)
+    notifier.status("testing itself")
+    tested = selftest.at_boot(settings, models, boot_id)
     _log.info("self-test: %s in %.2f s", tested.verdict, tested.took_s)
     failed = [check for check in tested.checks if check.verdict == "failed"]
     for check in failed:
         _log.warning("self-test: %s: %s", check.name, check.text)
     wrong = next((check for check in failed if check.name.startswith("golden")), None)
     if wrong is None:
-        return
-    if told is not None:
+        return models, tested
+    if publish:
         # A broker that is away as well must not hide what is wrong here.
         with suppress(MienError):
-            broker.publish(told, tested)
+            broker.publish(settings, tested)
     raise ModelError(f"self-test: {wrong.name}: {wrong.text}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -162,6 +163,26 @@ def test_models_that_answer_otherwise_than_they_did_tell_nothing_but_that(
     failed = [check["name"] for check in report["checks"] if check["verdict"] == "failed"]
     assert failed == ["golden-head"]
     assert {message.topic for message in ear.heard} == {f"{P}/selftest"}
+
+
+def test_whatever_else_is_wrong_is_published_and_the_daemon_runs(
+    tmp_path: Path, broker: Mosquitto, ear: Ear
+) -> None:
+    (tmp_path / "file").write_text("")
+    command = configured(tmp_path, broker, f"{SAMPLE}?pace=fast")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "MIEN_SPOOL__PATH": str(tmp_path / "file" / "spool")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "self-test: spool-writable: " in done.stderr
+    eventually(lambda: ear.texts(f"{P}/availability")[-1:] == ["offline"], "the goodbye")
+    assert ear.json(f"{P}/selftest")[0]["verdict"] == "failed"
+    assert ear.json(f"{P}/camera/door/event")[-1]["type"] == "end"
 
 
 def test_a_killed_daemon_is_offline_by_its_last_will(
