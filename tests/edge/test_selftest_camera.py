@@ -20,7 +20,7 @@ SAMPLE = Path(cameras.__file__).parents[1] / "samples" / "portrait.webm"
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cameras.KINDS, "double", "doubles")
-    monkeypatch.setattr(camera, "WATCH_S", 0.5)
+    monkeypatch.setattr(camera, "WATCH_S", 0.4)
     monkeypatch.setattr(camera, "FIRST_S", 0.4)
 
 

@@ -107,10 +107,10 @@ def test_without_models_there_is_nothing_to_measure() -> None:
 
 
 class Growing(Sensors):
-    """Memory that grows by `kb` for each of the frames of a round."""
+    """Memory that grows by `kb` for each of the five frames of a round."""
 
     def __init__(self, kb: float) -> None:
-        self._step, self._now = kb * 50 / 1000, 100.0
+        self._step, self._now = kb * 5 / 1000, 100.0
 
     def rss_mb(self) -> float:
         self._now += self._step
@@ -118,7 +118,10 @@ class Growing(Sensors):
 
 
 @pytest.mark.parametrize(("kb", "verdict"), [(0.0, "passed"), (1.0, "passed"), (2.3, "failed")])
-def test_memory_that_grows_by_a_tile_a_frame_is_a_leak(kb: float, verdict: str) -> None:
+def test_memory_that_grows_by_a_tile_a_frame_is_a_leak(
+    kb: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_ROUND_RUNS", 5)
     (check,) = latency.memory(replace(SUBJECT, sensors=Growing(kb)))
     assert check.verdict == verdict
     assert check.measured == pytest.approx(kb, abs=0.01)
