@@ -16,7 +16,8 @@ from edge.health import Sensors
 from edge.pipeline import load_models
 from edge.selftest import latency
 from edge.selftest.subject import Examine, Subject
-from edge.settings import Limits, Settings
+from edge.settings import Detector as Faces
+from edge.settings import Limits, Settings, Tracker
 
 MODELS = load_models(Settings())
 SUBJECT = Subject(Settings(), UNKNOWN, MODELS)
@@ -94,10 +95,25 @@ def test_the_load_ends_by_itself_when_nobody_ends_it() -> None:
         assert states.count("Z") >= (os.cpu_count() or 1)
 
 
-def test_settings_with_which_no_face_is_found_are_named() -> None:
-    settings = Settings(quality=Limits(least_side_pixels=512.0))
-    with pytest.raises(MienError, match="no face is found in the sample clip"):
-        latency.Runs(settings, MODELS)
+@pytest.mark.parametrize("bundle", ["blazeface-short", "blazeface-full"])
+@pytest.mark.parametrize("every", [1, 30])
+def test_every_run_is_a_whole_path_whatever_is_asked_of_faces(bundle: str, every: int) -> None:
+    settings = Settings(
+        detector=Faces(bundle=bundle, every=every),
+        quality=Limits(least_side_pixels=512.0),
+        tracker=Tracker(confirm=30, bridge_s=0.0),
+    )
+    runs = latency.Runs(settings, load_models(settings))
+    before = runs.count
+    runs.measure(10, 1.0)
+    assert runs.count == before + 10
+    assert {stage: len(runs.seconds[stage]) for stage in SHARES} == dict.fromkeys(SHARES, 10)
+
+
+def test_a_detector_that_sees_nothing_is_named() -> None:
+    settings = Settings(detector=Faces(score=0.999))
+    with pytest.raises(MienError, match=r"no face in the sample clip; leave detector\.score out"):
+        latency.Runs(settings, load_models(settings))
 
 
 def test_without_models_there_is_nothing_to_measure() -> None:
