@@ -80,7 +80,7 @@ def full(settings: Settings, *, skip: Collection[str] = ()) -> SelfTest:
 
 
 def at_boot(settings: Settings, models: Models, boot_id: str) -> SelfTest:
-    """Run the groups that a daemon runs before it is ready, in `BOOT_BUDGET_S` at most."""
+    """Run the groups that a daemon runs before it is ready; none is begun after `BOOT_BUDGET_S`."""
     sensors = Sensors()
     subject = Subject(settings, board_of(sensors.board()), models, "boot", sensors)
     begun_s = monotonic()
