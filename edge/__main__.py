@@ -40,6 +40,7 @@ class Arguments(argparse.Namespace):
     faces: int
     frames: int
     json: bool
+    skip: Sequence[str] = ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"mien {__version__}")
     whole.add_argument("-v", "--verbose", action="store_true", help="log more, to stderr")
     commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_run, _add_demo, _add_watch, _add_aim, _add_bench, _add_config, _add_schema):
+    for add in _COMMANDS:
         add(commands)
     return whole
 
@@ -149,6 +150,29 @@ def _add_bench(commands: Commands) -> None:
     bench.set_defaults(command=_bench)
 
 
+def _add_selftest(commands: Commands) -> None:
+    selftest = commands.add_parser(
+        "selftest", help="is this device well? measure it against its budgets; exit 0 if it passes"
+    )
+    _add_config_file(selftest)
+    selftest.add_argument("--camera", metavar="URI", action="append", default=[], help="the camera")
+    selftest.add_argument("--bundle", metavar="NAME|PATH", help="the expression bundle")
+    broker = selftest.add_mutually_exclusive_group()
+    broker.add_argument("--mqtt", metavar="URL", help="the broker: mqtt[s]://HOST[:PORT]")
+    broker.add_argument(
+        "--no-mqtt", action="store_true", help="leave the broker alone, and publish no report"
+    )
+    selftest.add_argument(
+        "--skip",
+        metavar="GROUP",
+        action="append",
+        default=[],
+        help="leave a group out (camera: while the daemon has it); may be repeated",
+    )
+    selftest.add_argument("--json", action="store_true", help="print JSON: mien-selftest/1")
+    selftest.set_defaults(command=_selftest)
+
+
 def _add_config(commands: Commands) -> None:
     config = commands.add_parser("config", help="check a configuration or show the one in force")
     verbs = config.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -164,6 +188,18 @@ def _add_schema(commands: Commands) -> None:
     schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
     schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
     schema.set_defaults(command=_schema)
+
+
+_COMMANDS = (
+    _add_run,
+    _add_demo,
+    _add_watch,
+    _add_aim,
+    _add_bench,
+    _add_selftest,
+    _add_config,
+    _add_schema,
+)
 
 
 def _add_config_file(parser: argparse.ArgumentParser) -> None:
@@ -226,6 +262,22 @@ def _bench(arguments: Arguments) -> int:
     )
     print(bench.to_json(report) if arguments.json else bench.table(report))
     return 0
+
+
+def _selftest(arguments: Arguments) -> int:
+    from edge import selftest  # noqa: PLC0415  # see _run
+    from edge.selftest import broker, report  # noqa: PLC0415  # see _run
+
+    settings = _settings(arguments)
+    skip = [*arguments.skip, *(["broker"] if arguments.no_mqtt else [])]
+    found = selftest.full(settings, skip=skip)
+    print(report.to_json(found) if arguments.json else report.table(found))
+    if not arguments.no_mqtt:
+        try:
+            broker.publish(settings, found)
+        except MienError as exc:
+            sys.stderr.write(f"mien: the report is not published: {exc}\n")
+    return 0 if found.verdict == "passed" else EXIT_FAILURE
 
 
 def _config_check(arguments: Arguments) -> int:

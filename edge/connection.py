@@ -126,7 +126,8 @@ class Connection:
     protocol
         The MQTT version.
     will
-        What the broker publishes when the connection ends otherwise than by `disconnect`.
+        What the broker publishes when the connection ends otherwise than by `disconnect`; None
+        for nothing.
     timeout_s
         How long connecting may take, name resolution not counted.
     answer_s
@@ -142,7 +143,7 @@ class Connection:
         self,
         access: Access,
         protocol: Protocol,
-        will: Message,
+        will: Message | None,
         *,
         timeout_s: float = CONNECT_TIMEOUT_S,
         answer_s: float = ANSWER_TIMEOUT_S,
@@ -264,7 +265,7 @@ class Connection:
             select.select([], [sock], [], max(by_s - monotonic(), 0.0))
             self._client.loop_write()
 
-    def _made(self, access: Access, will: Message, timeout_s: float) -> Client:
+    def _made(self, access: Access, will: Message | None, timeout_s: float) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=access.client_id,
@@ -277,8 +278,11 @@ class Connection:
             client.username_pw_set(access.username, access.password)
         if access.tls is not None:
             client.tls_set_context(access.tls)
-        properties = self._properties(will, PacketTypes.WILLMESSAGE)
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
+        if will is not None:
+            properties = self._properties(will, PacketTypes.WILLMESSAGE)
+            client.will_set(
+                will.topic, will.payload, qos=1, retain=will.retain, properties=properties
+            )
         # Only note what happens: paho calls these in the midst of its own work.
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

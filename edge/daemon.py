@@ -7,22 +7,24 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from types import FrameType
 
-from edge import spool
+from edge import selftest, spool
 from edge.cadence import Cadence, Heat
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
-from edge.errors import ConfigError
+from edge.errors import ConfigError, MienError, ModelError
 from edge.events import EventFactory
 from edge.health import Sensors
 from edge.liveness import Liveness, words
 from edge.mailbox import Situation
 from edge.mqtt import Publisher
 from edge.notify import Notifier
+from edge.payloads import SelfTest
 from edge.pipeline import Models, Pipeline, load_models, unobserved
+from edge.selftest import broker
 from edge.settings import Settings
 from edge.sinks import JsonLines, Sink
 from edge.telemetry import Telemetry
@@ -68,8 +70,8 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
         )
     notifier = Notifier.from_environment()
     notifier.status("loading the models")
-    models = _checked_models(settings)
     boot_id = secrets.token_hex(8)
+    models, tested = _checked_models(settings, boot_id, notifier, publish=publish)
     with ExitStack() as stack:
         stack.callback(notifier.close)
         sinks: list[Sink] = []
@@ -83,6 +85,7 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
                 settings.mqtt, settings.device_id, names, outbox=spool.outbox(settings)
             )
             telemetry = Telemetry(publisher, settings, models.bundle, boot_id)
+            telemetry.selftest(tested)
             publisher.start()
             sinks.append(publisher)
             stack.callback(publisher.close)
@@ -96,11 +99,34 @@ def run(settings: Settings, *, events: str | None = None, publish: bool = True) 
     return 0
 
 
-def _checked_models(settings: Settings) -> Models:
-    """Load the models; what must hold before the daemon calls itself ready is checked here."""
+def _checked_models(
+    settings: Settings, boot_id: str, notifier: Notifier, *, publish: bool
+) -> tuple[Models, SelfTest]:
+    """Load the models and test the device; go no further where the models answer wrongly.
+
+    All else that the self-test finds is published, and the daemon does what it can.
+
+    Raises
+    ------
+    ModelError
+        The golden vectors failed: no event is better than a wrong one.
+    """
     models = load_models(settings)
     _log.info("expression bundle %s", models.bundle.ident)
-    return models
+    notifier.status("testing itself")
+    tested = selftest.at_boot(settings, models, boot_id)
+    _log.info("self-test: %s in %.2f s", tested.verdict, tested.took_s)
+    failed = [check for check in tested.checks if check.verdict == "failed"]
+    for check in failed:
+        _log.warning("self-test: %s: %s", check.name, check.text)
+    wrong = next((check for check in failed if check.name.startswith("golden")), None)
+    if wrong is None:
+        return models, tested
+    if publish:
+        # A broker that is away as well must not hide what is wrong here.
+        with suppress(MienError):
+            broker.publish(settings, tested)
+    raise ModelError(f"self-test: {wrong.name}: {wrong.text}")
 
 
 def _pipelines(

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import final
 
 from edge import __version__, clock
+from edge.overrun import Overruns
 from edge.payloads import Drops, Health, Pace, Percentiles, Problem
 
 _STEPS_PER_OCTAVE = 8
@@ -80,7 +81,7 @@ def _bucket(seconds: float) -> int:
     return min(index, _BUCKETS - 1)
 
 
-_THROTTLED = {
+THROTTLED = {
     0x1: (
         "under-voltage",
         "the power supply sags below 4.63 V: use a stronger one or a better cable",
@@ -187,6 +188,8 @@ class Monitor:
         The board.
     now
         The monotonic clock.
+    budgets_ms
+        What the 95th percentile of a stage may be; longer, for a minute, is a problem.
     """
 
     def __init__(
@@ -196,6 +199,7 @@ class Monitor:
         *,
         sensors: Sensors | None = None,
         now: Callable[[], float] = monotonic,
+        budgets_ms: Mapping[str, float] | None = None,
     ) -> None:
         self._boot_id = boot_id
         self._sensors = sensors or Sensors()
@@ -207,6 +211,7 @@ class Monitor:
         self._frames = dict.fromkeys(cameras, 0)
         self._paces: dict[str, Pace] = dict.fromkeys(self._frames, "full")
         self._problems: dict[str, _Open] = {}
+        self._overruns = Overruns(budgets_ms or {})
 
     def observe(self, stage: str, seconds: float) -> None:
         """Count one run of a stage; a `pipeline.StageObserver`."""
@@ -257,10 +262,13 @@ class Monitor:
             now = self._now()
             elapsed_s = max(now - self._reported_s, 1e-9)
             fps = {camera: round(count / elapsed_s, 2) for camera, count in self._frames.items()}
-            stages, problems = self._stages, dict(self._problems)
-            paces = dict(self._paces)
+            stages, paces = self._stages, dict(self._paces)
             self._stages, self._frames = {}, dict.fromkeys(self._frames, 0)
-            self._reported_s = now
+            begun_s, self._reported_s = self._reported_s, now
+        latency_ms = {stage: each.percentiles() for stage, each in sorted(stages.items())}
+        self._renew_overrun(self._overruns.heard(latency_ms, begun_s, now))
+        with self._lock:
+            problems = dict(self._problems)
         return Health(
             boot_id=self._boot_id,
             ts=clock.utc(now),
@@ -268,10 +276,10 @@ class Monitor:
             uptime_s=round(now - self._begun_s, 1),
             fps=fps,
             pace=paces,
-            latency_ms={stage: each.percentiles() for stage, each in sorted(stages.items())},
+            latency_ms=latency_ms,
             rss_mb=self._sensors.rss_mb(),
             celsius=self._sensors.celsius(),
-            throttled=None if bits is None else any(bits & bit for bit in _THROTTLED),
+            throttled=None if bits is None else any(bits & bit for bit in THROTTLED),
             drops=Drops(frames=dict(frames_dropped), events=events_dropped),
             spool_depth=spool_depth,
             problems=tuple(
@@ -280,8 +288,14 @@ class Monitor:
             ),
         )
 
+    def _renew_overrun(self, text: str | None) -> None:
+        if text is None:
+            self.solved("over-budget")
+        else:
+            self.problem("over-budget", text)
+
     def _renew_throttling(self, bits: int) -> None:
-        for bit, (code, text) in _THROTTLED.items():
+        for bit, (code, text) in THROTTLED.items():
             if bits & bit:
                 self.problem(code, text)
             else:

@@ -34,7 +34,7 @@ from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
-from edge.payloads import CameraState, CameraStatus, Health, Info
+from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.settings import Mqtt
 
 _log = logging.getLogger(__name__)
@@ -156,6 +156,10 @@ class Publisher:
         """Publish a health report."""
         self._retain("health", health)
 
+    def selftest(self, report: SelfTest) -> None:
+        """Publish what a self-test found."""
+        self._retain("selftest", report)
+
     def status(self, status: CameraStatus) -> None:
         """Publish whether a camera gives pictures."""
         self._retain(f"camera/{status.camera}/status", status)
@@ -221,7 +225,9 @@ class Publisher:
             )
             self.state(payloads.state(camera, ts=ts, clock_synced=synchronised))
 
-    def _retain(self, name: str, payload: Info | Health | CameraStatus | CameraState) -> None:
+    def _retain(
+        self, name: str, payload: Info | Health | CameraStatus | CameraState | SelfTest
+    ) -> None:
         body = msgspec.json.encode(payload)
         self._board.put(Message(f"{self._base}/{name}", body, retain=True, schema=payload.schema))
         self._bell.ring()

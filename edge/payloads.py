@@ -126,6 +126,50 @@ class Health:
     problems: tuple[Problem, ...]
 
 
+Verdict = Literal["passed", "warned", "failed", "skipped"]
+Scope = Literal["boot", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestCheck:
+    """One thing that was looked at.
+
+    `failed`: a promise of the device is broken, and `text` says how to mend it. `warned`: it works,
+    but not as well as it could. `skipped`: there was nothing to look at, or not this time; `text`
+    says why. `measured` and `budget` are in `unit`, and null where there is no number. Where a
+    time was measured many times, `measured` is the 95th percentile, and `percentiles` has all.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    verdict: Verdict
+    measured: float | None = None
+    budget: float | None = None
+    unit: str = ""
+    percentiles: Percentiles | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """What the last self-test found, on `<prefix>/selftest`.
+
+    `scope` is `boot` for the short one before the daemon is ready, else `full`. `boot_id` is as in
+    events, null where no daemon ran it. `profile` is the row of the board table whose budgets were
+    used. `took_s` is how long it took. `verdict` is `failed` where any check failed.
+    """
+
+    schema: Literal["mien-selftest/1"] = "mien-selftest/1"
+    boot_id: str | None
+    ts: Timestamp
+    clock_synced: bool
+    scope: Scope
+    board: str
+    profile: str
+    took_s: NonNegative
+    verdict: Literal["passed", "failed"]
+    checks: tuple[SelfTestCheck, ...]
+
+
 Condition = Literal["ok", "stalled", "reconnecting", "paused"]
 
 

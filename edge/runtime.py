@@ -22,10 +22,11 @@ from edge.errors import BundleError, ModelError
 Array = npt.NDArray[Any]
 Library = Literal["ai-edge-litert", "tflite-runtime"]
 
-_INTERPRETERS: dict[Library, str] = {
+INTERPRETERS: dict[Library, str] = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
+"""The module of each package that runs models."""
 
 
 class Model:
@@ -162,7 +163,7 @@ def pixel_reader(mean: float, std: float, spec: TensorSpec) -> Callable[[UInt8Ar
 
 def _interpreter_class(library: Library) -> Callable[..., Any]:
     try:
-        module = importlib.import_module(_INTERPRETERS[library])
+        module = importlib.import_module(INTERPRETERS[library])
     except ImportError as exc:
         raise ModelError(
             f"{library} is not installed; pip install {library}, or name the runtime that is "

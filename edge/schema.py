@@ -14,7 +14,7 @@ import msgspec
 from edge.bundle import Manifest
 from edge.datatypes import Event
 from edge.errors import UsageError
-from edge.payloads import CameraState, CameraStatus, Health, Info
+from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.settings import Settings
 
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -23,6 +23,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "event": (Event, "Payload of <prefix>/camera/<camera>/event"),
     "health": (Health, "Payload of <prefix>/health"),
     "info": (Info, "Payload of <prefix>/info"),
+    "selftest": (SelfTest, "Payload of <prefix>/selftest"),
     "state": (CameraState, "Payload of <prefix>/camera/<camera>/state"),
     "status": (CameraStatus, "Payload of <prefix>/camera/<camera>/status"),
 }

@@ -69,18 +69,24 @@ def outbox(settings: Settings, environ: Mapping[str, str] = os.environ) -> Outbo
         The environment.
     """
     wanted, memory = settings.spool, settings.mqtt.queue
-    folder = wanted.path
-    if folder is None and environ.get("STATE_DIRECTORY"):
-        folder = f"{environ['STATE_DIRECTORY'].split(':')[0]}/spool"
-    if folder is None or not wanted.enabled:
+    folder = folder_of(settings, environ)
+    if folder is None:
         _log.info("spool: none; events that wait for the broker are lost with the process")
         return MemoryOutbox(memory)
     return Spool(
-        Path(folder),
+        folder,
         most_bytes=wanted.most_mb * 1_000_000,
         most_age_s=wanted.most_hours * 3600.0,
         memory=memory,
     )
+
+
+def folder_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder that `outbox` would keep events in, or None where that is memory."""
+    folder = settings.spool.path
+    if folder is None and environ.get("STATE_DIRECTORY"):
+        folder = f"{environ['STATE_DIRECTORY'].split(':')[0]}/spool"
+    return Path(folder) if folder is not None and settings.spool.enabled else None
 
 
 @final

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from time import monotonic
 
 from edge import clock, health, payloads
+from edge.boards import board_of
 from edge.bundle import Bundle
 from edge.capture import Capture
 from edge.health import Monitor, Sensors
 from edge.mailbox import Situation
 from edge.mqtt import Link, Publisher
 from edge.outbox import Trouble
-from edge.payloads import BundleInfo, CameraStatus, FaceNow, Info
+from edge.payloads import BundleInfo, CameraStatus, FaceNow, Info, SelfTest
 from edge.settings import Settings
 
 HEALTH_EVERY_S = 30.0
@@ -47,7 +48,12 @@ class Telemetry:
         self._publisher = publisher
         self._sensors = Sensors()
         cameras = tuple(camera.name for camera in settings.camera)
-        self.monitor = Monitor(boot_id, cameras, sensors=self._sensors)
+        self.monitor = Monitor(
+            boot_id,
+            cameras,
+            sensors=self._sensors,
+            budgets_ms=board_of(self._sensors.board()).busy_ms,
+        )
         self._ailing: dict[str, str] = {}
         self._troubled: set[str] = set()
         self._health_due_s = monotonic() + FIRST_HEALTH_S
@@ -73,6 +79,15 @@ class Telemetry:
             self.monitor.problem("camera-away", text)
         else:
             self.monitor.solved("camera-away")
+
+    def selftest(self, report: SelfTest) -> None:
+        """Publish what a self-test found; what failed in it is a problem until one passes."""
+        self._publisher.selftest(report)
+        failed = [f"{each.name}: {each.text}" for each in report.checks if each.verdict == "failed"]
+        if failed:
+            self.monitor.problem("selftest-failed", "; ".join(failed))
+        else:
+            self.monitor.solved("selftest-failed")
 
     def hot(self, celsius: float | None, fps: float) -> None:
         """Say that cameras are looked at less often for heat; None ends it."""

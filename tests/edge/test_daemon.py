@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from realbroker import CONTINUE, STOP, Ear, Mosquitto, eventually
@@ -22,6 +26,7 @@ SAMPLE = ROOT / "edge" / "samples" / "portrait.webm"
 P = "mien/lobby"
 SCHEMAS = {
     "info": "info",
+    "selftest": "selftest",
     "health": "health",
     "camera/door/status": "status",
     "camera/door/state": "state",
@@ -99,6 +104,13 @@ def test_a_run_is_told_from_its_birth_to_its_end(whole_run: Ear) -> None:
     assert whole_run.on(f"{P}/camera/door/event")[0].retain is False
     assert whole_run.on(f"{P}/info")[0].retain is True
 
+    (tested,) = whole_run.json(f"{P}/selftest")
+    assert (tested["scope"], tested["boot_id"]) == ("boot", events[0]["boot_id"])
+    assert tested["took_s"] < 5.0
+    assert whole_run.on(f"{P}/selftest")[0].retain is True
+    topics = [message.topic for message in whole_run.heard]
+    assert topics.index(f"{P}/selftest") < topics.index(f"{P}/camera/door/event")
+
     for message in whole_run.heard:
         no_picture_in(message.payload)
 
@@ -106,7 +118,11 @@ def test_a_run_is_told_from_its_birth_to_its_end(whole_run: Ear) -> None:
 def no_picture_in(payload: bytes) -> None:
     """A 48x48 tile has 2,304 pixels: nothing that long, nothing that looks encoded."""
     text = payload.decode()
-    assert len(text) < 2304, "no payload is as long as the smallest picture here"
+    # A self-test's report is long for its many checks; each of them is held to the same.
+    whole = json.loads(text) if text.startswith("{") else text
+    parts = whole.pop("checks", []) if isinstance(whole, dict) else []
+    for part in (whole, *parts):
+        assert len(json.dumps(part)) < 2304, "no payload is as long as the smallest picture here"
     assert not re.search(r"[A-Za-z0-9+/=]{120,}", text), "no base64"
 
     def walk(value: object) -> None:
@@ -119,6 +135,54 @@ def no_picture_in(payload: bytes) -> None:
                 walk(each)
 
     walk(json.loads(text) if text.startswith("{") else text)
+
+
+def test_models_that_answer_otherwise_than_they_did_tell_nothing_but_that(
+    tmp_path: Path, broker: Mosquitto, ear: Ear
+) -> None:
+    folder = tmp_path / "twisted"
+    shutil.copytree(ROOT / "edge" / "bundles" / "mien-consensus", folder)
+    golden, manifest = folder / "golden.npz", folder / "manifest.json"
+    with np.load(golden) as archive:
+        arrays = dict(archive)
+    before = hashlib.sha256(golden.read_bytes()).hexdigest()
+    np.savez(golden, **{**arrays, "head_logits": arrays["head_logits"] + 10.0})
+    after = hashlib.sha256(golden.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, after))
+    done = subprocess.run(
+        [*configured(tmp_path, broker, str(SAMPLE)), "--events", "-", "--bundle", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("mien: self-test: golden-head: the models")
+    ear.wait(f"{P}/selftest")
+    (report,) = ear.json(f"{P}/selftest")
+    failed = [check["name"] for check in report["checks"] if check["verdict"] == "failed"]
+    assert failed == ["golden-head"]
+    assert {message.topic for message in ear.heard} == {f"{P}/selftest"}
+
+
+def test_whatever_else_is_wrong_is_published_and_the_daemon_runs(
+    tmp_path: Path, broker: Mosquitto, ear: Ear
+) -> None:
+    (tmp_path / "file").write_text("")
+    command = configured(tmp_path, broker, f"{SAMPLE}?pace=fast")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "MIEN_SPOOL__PATH": str(tmp_path / "file" / "spool")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "self-test: spool-writable: " in done.stderr
+    eventually(lambda: ear.texts(f"{P}/availability")[-1:] == ["offline"], "the goodbye")
+    assert ear.json(f"{P}/selftest")[0]["verdict"] == "failed"
+    assert ear.json(f"{P}/camera/door/event")[-1]["type"] == "end"
 
 
 def test_a_killed_daemon_is_offline_by_its_last_will(

@@ -208,3 +208,14 @@ def test_memory_is_that_of_this_process(tmp_path: Path) -> None:
 def test_versions_are_those_of_what_is_installed() -> None:
     found = health.versions(["paho-mqtt", "no-such-distribution"])
     assert set(found) == {"mien", "python", "paho-mqtt"}
+
+
+def test_what_is_slower_than_its_budget_for_a_minute_is_a_problem_until_it_is_not() -> None:
+    now = [0.0]
+    watched = Monitor("boot", ["door"], now=lambda: now[0], budgets_ms={"detect": 10.0})
+    told = []
+    for took_s in (0.02, 0.02, 0.02, 0.001):
+        now[0] += 30.0
+        watched.observe("detect", took_s)
+        told.append([problem.code for problem in report(watched).problems])
+    assert told == [[], ["over-budget"], ["over-budget"], []]

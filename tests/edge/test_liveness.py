@@ -207,7 +207,7 @@ def test_a_configuration_that_is_wrong_is_never_ready(device: Device, manager: M
 def test_inference_that_hangs_is_no_progress(
     device: Device, manager: Manager, figure: Figure
 ) -> None:
-    device.start(MIEN_TEST_STALL="25")
+    device.start(MIEN_TEST_STALL="50")
     manager.wait("WATCHDOG=1", 1)
     falls_silent(manager)
     assert device.process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -263,3 +264,33 @@ def test_a_picture_without_a_face_tells_nothing(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{index}.png"), wall)
     done = mien("run", "--camera", f"clip:{tmp_path}?pace=fast", "--no-mqtt", "--events", "-")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_self_test_is_a_table_and_its_exit_code_is_the_verdict() -> None:
+    skip = [word for name in ("busy", "idle", "memory") for word in ("--skip", name)]
+    done = mien("selftest", "--no-mqtt", *skip, "--config", "/dev/null")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("passed in ")
+    failed = mien("selftest", "--no-mqtt", *skip, "--bundle", "absent", "--config", "/dev/null")
+    assert failed.returncode == 1
+    assert re.search(r"^bundles .* failed .*absent", failed.stdout, re.MULTILINE)
+
+
+def test_a_self_test_is_json_and_says_where_it_could_not_be_published() -> None:
+    done = mien(
+        "selftest", "--json", "--config", "/dev/null", "--mqtt", "mqtt://127.0.0.1:1",
+        *("--skip", "busy", "--skip", "idle", "--skip", "memory", "--skip", "camera"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    Draft202012Validator(json.loads(schema.text("selftest"))).validate(report)
+    failed = [check["name"] for check in report["checks"] if check["verdict"] == "failed"]
+    assert failed == ["broker"]
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("mien: the report is not published: broker 127.0.0.1:1: ")
+
+
+def test_a_group_that_is_none_is_named() -> None:
+    done = mien("selftest", "--skip", "speed", "--config", "/dev/null")
+    assert done.returncode == 2
+    assert "no such group" in complaint(done)
