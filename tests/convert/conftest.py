@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,20 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from drawn import write_data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_streams() -> Iterator[None]:
+    """Compose a tenth of the streams: how well networks do on them is measured elsewhere."""
+    from convert import answers  # noqa: PLC0415  # the environment is ready now
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "STREAMS", 60)
+        if find_spec("tensorflow") is not None:
+            from convert import parity  # noqa: PLC0415  # wants TensorFlow
+
+            patch.setattr(parity, "STREAMS", 13)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,8 @@ def test_what_the_device_runs_is_measured_without_tensorflow(
     code = (
         "import sys\n"
         "for name in ('tensorflow', 'keras', 'torch', 'onnx'): sys.modules[name] = None\n"
+        "from convert import answers\n"
+        "answers.STREAMS = 60\n"
         "from convert.__main__ import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

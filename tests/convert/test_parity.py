@@ -22,6 +22,8 @@ from convert.interface import Interface
 from convert.parity import Converted
 
 INTERFACE = Interface(size=24)
+WHOLE_WALK = parity.STREAMS
+"""As it is before `few_streams` shortens it for all other tests."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
@@ -126,8 +128,12 @@ def beside(frame: Converted, head: Converted) -> Converted:
 
 
 def test_a_head_runs_free_for_ten_thousand_steps(
-    converted: Converted, heads: dict[str, Converted], faces: Data
+    converted: Converted,
+    heads: dict[str, Converted],
+    faces: Data,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(parity, "STREAMS", WHOLE_WALK)
     drift = {}
     for precision, made in heads.items():
         walk = parity.walked(beside(converted, made), made, INTERFACE, faces.val)
