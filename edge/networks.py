@@ -7,6 +7,7 @@ keeps it, so one pair of interpreters serves every face (compare `equinox.nn.GRU
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,9 @@ class StreamNetworks:
         library: Library = "ai-edge-litert",
     ) -> None:
         frame, head = manifest.frame, manifest.head
-        self._frame = Model(bundle.read(frame), frame, threads=threads, library=library)
+        self.frame = Model(bundle.read(frame), frame, threads=threads, library=library)
+        """The frame model on the CPU."""
+        self._run_frame: Callable[..., tuple[Array, ...]] = self.frame
         self._head = Model(bundle.read(head), head, threads=threads, library=library)
         face = frame.inputs[0]
         self._face_shape = face.shape
@@ -89,15 +92,19 @@ class StreamNetworks:
     @property
     def invoked_s(self) -> float:
         """Seconds spent inside `invoke()` so far, both networks together."""
-        return self._frame.invoked_s + self._head.invoked_s
+        return self.frame.invoked_s + self._head.invoked_s
+
+    def use(self, frame: Callable[..., tuple[Array, ...]] | None) -> None:
+        """Run the frame model by something else, with `Model`'s call; None is the CPU again."""
+        self._run_frame = self.frame if frame is None else frame
 
     def embed(self, tile: UInt8Array) -> Embedding:
         """Run the frame model on one tile, uint8 [size, size]."""
-        outputs = self._frame(self._read_pixels(tile).reshape(self._face_shape))
+        outputs = self._run_frame(self._read_pixels(tile).reshape(self._face_shape))
         return Embedding(
             self._hand_over(outputs[self._embedding]),
             outputs[self._frame_logits],
-            self._frame.spec.outputs[self._frame_logits],
+            self.frame.spec.outputs[self._frame_logits],
         )
 
     def initial_state(self) -> State:

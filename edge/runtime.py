@@ -28,6 +28,9 @@ INTERPRETERS: dict[Library, str] = {
 }
 """The module of each package that runs models."""
 
+EDGETPU_LIBRARY = "libedgetpu.so.1"
+"""The delegate of a Coral Edge TPU."""
+
 
 class Model:
     """One .tflite file in an interpreter of its own. Not safe to share between threads.
@@ -42,6 +45,8 @@ class Model:
         How many cores one call may use.
     library
         Which package runs it.
+    delegate
+        What `load_edgetpu` returned, for a file that was compiled for it; None is the CPU.
 
     Raises
     ------
@@ -58,14 +63,18 @@ class Model:
         *,
         threads: int = 1,
         library: Library = "ai-edge-litert",
+        delegate: object | None = None,
     ) -> None:
         self.spec = spec
         self._invoked_s = 0.0
         # The interpreter reads the buffer in place, so it has to live as long.
         self._data = data
-        make = _interpreter_class(library)
+        make = _module(library).Interpreter
+        delegates = None if delegate is None else [delegate]
         try:
-            self._interpreter = make(model_content=data, num_threads=threads)
+            self._interpreter = make(
+                model_content=data, num_threads=threads, experimental_delegates=delegates
+            )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
             raise ModelError(
@@ -91,12 +100,22 @@ class Model:
         Returns
         -------
         Fresh arrays, one for each output of `spec`, in its order.
+
+        Raises
+        ------
+        ModelError
+            The runtime, or the device it runs on, fails.
         """
         interpreter = self._interpreter
         for index, array in zip(self._inputs, inputs, strict=True):
             interpreter.set_tensor(index, array)
         begun = perf_counter()
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as exc:
+            raise ModelError(
+                f"{self.spec.file}: the TFLite runtime fails ({_first_line(exc)})"
+            ) from exc
         self._invoked_s += perf_counter() - begun
         return tuple(interpreter.get_tensor(index) for index in self._outputs)
 
@@ -161,15 +180,35 @@ def pixel_reader(mean: float, std: float, spec: TensorSpec) -> Callable[[UInt8Ar
     return scaled
 
 
-def _interpreter_class(library: Library) -> Callable[..., Any]:
+def load_edgetpu(library: Library) -> object:
+    """Load the delegate that runs compiled models on a Coral Edge TPU. It may crash or hang.
+
+    https://coral.ai/docs/edgetpu/tflite-python/
+
+    Raises
+    ------
+    ModelError
+        The runtime, or the delegate's library, is not installed, or there is no device.
+    """
+    module = _module(library)
     try:
-        module = importlib.import_module(INTERPRETERS[library])
+        delegate: object = module.load_delegate(EDGETPU_LIBRARY)
+    except (ValueError, RuntimeError, OSError) as exc:
+        raise ModelError(
+            f"{EDGETPU_LIBRARY} cannot be loaded ({_first_line(exc)}): install libedgetpu1-std, "
+            "check the device"
+        ) from exc
+    return delegate
+
+
+def _module(library: Library) -> Any:  # noqa: ANN401  # a module has no better type
+    try:
+        return importlib.import_module(INTERPRETERS[library])
     except ImportError as exc:
         raise ModelError(
             f"{library} is not installed; pip install {library}, or name the runtime that is "
             "as [runtime] library in the configuration"
         ) from exc
-    return module.Interpreter  # type: ignore[no-any-return]
 
 
 def _match(specs: Sequence[TensorSpec], details: Sequence[Any], file: str) -> list[int]:

@@ -241,10 +241,20 @@ class Cadence(_Settings, frozen=True):
 
 
 class Runtime(_Settings, frozen=True):
-    """What runs the models, and on how many cores."""
+    """What runs the models, and on how many cores.
+
+    With `edgetpu`, the frame model runs on a Coral Edge TPU, from a `frame_edgetpu.tflite` beside
+    the bundle's own; the CPU runs it while there is none or it does not work. One that failed is
+    tried again after `edgetpu_retry_s`. One that does not answer for `edgetpu_hang_s` hangs: the
+    process ends, and the next one begins without it.
+    """
 
     library: Literal["ai-edge-litert", "tflite-runtime"] = "ai-edge-litert"
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    edgetpu: bool = False
+    # Less than WatchdogSec of the unit, or systemd would be first, and no track be ended.
+    edgetpu_hang_s: Annotated[float, msgspec.Meta(ge=0.5, le=20.0)] = 10.0
+    edgetpu_retry_s: Annotated[float, msgspec.Meta(ge=1.0, le=86_400.0)] = 300.0
 
 
 class Mqtt(_Settings, frozen=True):

@@ -13,8 +13,8 @@ configuration nor the program, this means:
 - no weights, labels, thresholds or golden vectors of theirs are ever used, and neither the JSON
   reader nor the TFLite runtime sees a byte of theirs;
 - what the manifest does not name (MODEL_CARD.md, licences, a `frame_edgetpu.tflite` beside) is
-  not covered, and never loaded either: read it with that in mind. The only way from a bundle to
-  bytes is `Bundle.read`, which takes an entry of the manifest;
+  not covered, and, where a key is asked for, never loaded either: read it with that in mind. The
+  only way from such a bundle to bytes is `Bundle.read`, which takes an entry of the manifest;
 - they can put another bundle there that was signed with the same key, an older version too: a
   signature says who made a bundle, not that it is the newest. Events and `info` carry the
   bundle's name, version and hash; a new key shuts out everything signed before;

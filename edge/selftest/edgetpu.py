@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.payloads import SelfTestCheck
-from edge.runtime import INTERPRETERS
+from edge.runtime import EDGETPU_LIBRARY, INTERPRETERS
 from edge.selftest.subject import Subject, said
 
 USB_IDS = {
@@ -25,7 +25,6 @@ USB_IDS = {
     ("18d1", "9302"): "on USB",
 }
 
-LIBRARY = "libedgetpu.so.1"
 PROBE_S = 10.0
 """How long loading the library may take; the firmware is sent to a USB stick meanwhile."""
 
@@ -41,7 +40,7 @@ def find(root: Path = Path("/")) -> list[str]:
     return found + [f"on PCIe (/dev/{each.name})" for each in sorted(root.glob("dev/apex_*"))]
 
 
-def probe(module: str, library: str = LIBRARY, longest_s: float = PROBE_S) -> str | None:
+def probe(module: str, library: str = EDGETPU_LIBRARY, longest_s: float = PROBE_S) -> str | None:
     """Load the library in another process; return what is wrong with it, or None.
 
     Parameters

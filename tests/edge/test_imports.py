@@ -21,7 +21,7 @@ LAYERS = [
     {"mailbox", "stillness", "cadence", "notify", "overrun"},
     {"reader"},
     {"pipeline", "capture", "sinks", "outbox", "access", "health", "spoolfile"},
-    {"ledger", "spoolage", "spoolsync", "spool"},
+    {"accelerator", "ledger", "spoolage", "spoolsync", "spool"},
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},

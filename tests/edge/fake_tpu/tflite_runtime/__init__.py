@@ -1,0 +1,1 @@
+"""Stands in for the package that is not installed here; see `interpreter`."""
