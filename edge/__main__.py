@@ -232,7 +232,12 @@ def _settings(arguments: Arguments) -> Settings:
 def _run(arguments: Arguments) -> int:
     from edge import daemon  # noqa: PLC0415  # --help must not wait for OpenCV
 
-    return daemon.run(_settings(arguments), events=arguments.events, publish=not arguments.no_mqtt)
+    return daemon.run(
+        _settings(arguments),
+        events=arguments.events,
+        publish=not arguments.no_mqtt,
+        reread=lambda: _settings(arguments),
+    )
 
 
 def _demo(_arguments: Arguments) -> int:

@@ -262,13 +262,15 @@ class EdgeTpu:
         if now_s < self._due_s:
             return
         code = "import sys; from edge import accelerator; accelerator.trial(*sys.argv[1:])"
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the child was heard
-        self._child = subprocess.Popen(  # noqa: S603  # our own interpreter
-            [sys.executable, "-c", code, str(self._bundle.path), self._settings.library],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-        )
+        command = [sys.executable, "-c", code, str(self._bundle.path), self._settings.library]
+        try:
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed once it was read
+            self._child = subprocess.Popen(  # noqa: S603  # our own interpreter
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._said
+            )
+        except OSError as exc:
+            self._again(f"no process can be begun to try it ({exc.strerror})", now_s)
+            return
         self._begun_s = now_s
         self.state = "trying"
 

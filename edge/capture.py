@@ -80,6 +80,11 @@ class Capture:
         return self._settings.name
 
     @property
+    def settings(self) -> CameraSettings:
+        """The camera's settings."""
+        return self._settings
+
+    @property
     def frames(self) -> int:
         """How many frames the camera gave."""
         return self._earlier_frames + self._reader.frames
@@ -259,6 +264,7 @@ class Captures:
     def __init__(self, cameras: Sequence[CameraSettings], recovery: Recovery | None = None) -> None:
         self._bell = threading.Condition()
         self._woken = False
+        self._recovery = recovery
         self._all = tuple(Capture(settings, self._bell, recovery) for settings in cameras)
 
     def __enter__(self) -> Captures:
@@ -275,6 +281,32 @@ class Captures:
     ) -> None:
         """Stop every camera."""
         self.stop()
+
+    def configure(
+        self, cameras: Sequence[CameraSettings], recovery: Recovery | None = None
+    ) -> frozenset[str]:
+        """Have these cameras from now on; those whose settings did not change go on undisturbed.
+
+        Returns
+        -------
+        frozenset of str
+            The names of those that were begun anew.
+        """
+        kept = {
+            capture.name: capture
+            for capture in self._all
+            if recovery == self._recovery and capture.settings in cameras
+        }
+        self._stop([capture for capture in self._all if capture.name not in kept])
+        self._recovery = recovery
+        self._all = tuple(
+            kept.get(settings.name) or Capture(settings, self._bell, recovery)
+            for settings in cameras
+        )
+        begun = [capture for capture in self._all if capture.name not in kept]
+        for capture in begun:
+            capture.start()
+        return frozenset(capture.name for capture in begun)
 
     @property
     def all(self) -> tuple[Capture, ...]:
@@ -312,10 +344,13 @@ class Captures:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """End every thread within a time for all; False where a camera did not let go."""
-        for capture in self._all:
+        return self._stop(self._all, timeout_s)
+
+    def _stop(self, captures: Sequence[Capture], timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        for capture in captures:
             capture.request_stop()
         until_s = monotonic() + timeout_s
-        stopped = [capture.stop(max(until_s - monotonic(), 0.0)) for capture in self._all]
+        stopped = [capture.stop(max(until_s - monotonic(), 0.0)) for capture in captures]
         return all(stopped)
 
     def _has_news(self) -> bool:

@@ -7,7 +7,7 @@ told one by `margin` for `hold_s` without a break; a face is told when it has be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -143,6 +143,17 @@ class EventFactory:
         self._boot_id = boot_id
         self._bundle = bundle
         self._numbers = count(1)
+        self._tracks: dict[str, Iterator[int]] = {}
+
+    def successor(self, bundle: str) -> EventFactory:
+        """Return the factory that goes on where this one ends, for another bundle's answers."""
+        after = EventFactory(self._boot_id, bundle)
+        after._numbers, after._tracks = self._numbers, self._tracks
+        return after
+
+    def tracks(self, camera: str) -> Iterator[int]:
+        """Return the numbers of a camera's tracks: each is given once in the process's life."""
+        return self._tracks.setdefault(camera, count(1))
 
     def make(
         self,

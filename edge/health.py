@@ -226,6 +226,12 @@ class Monitor:
         with self._lock:
             self._frames[camera] += 1
 
+    def cameras(self, names: Iterable[str]) -> None:
+        """Have these cameras from now on; those that were known keep their counts."""
+        with self._lock:
+            self._frames = {name: self._frames.get(name, 0) for name in names}
+            self._paces = {name: self._paces.get(name, "full") for name in self._frames}
+
     def pace(self, camera: str, pace: Pace) -> None:
         """Take in why a camera is looked at as often as it is."""
         with self._lock:

@@ -65,6 +65,18 @@ class Liveness:
         """Say that start-up is over; `beat` says it again where nobody could be told."""
         self._ready = self._notifier.ready()
 
+    def reloading(self) -> None:
+        """Say that the configuration is being read again; `ready` ends that."""
+        self._notifier.reloading()
+
+    def watch(self, captures: Sequence[Capture]) -> None:
+        """Look at these cameras from now on."""
+        now_s = monotonic()
+        self._captures = captures
+        self._inferred_s = {
+            capture.name: self._inferred_s.get(capture.name, now_s) for capture in captures
+        }
+
     def inferred(self, camera: str, now_s: float) -> None:
         """Take note that a frame of a camera has been looked at."""
         self._inferred_s[camera] = now_s

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import final
@@ -129,7 +129,7 @@ class Publisher:
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._over_s = monotonic() + _STEP_S
-        self._reset()
+        self._reset(self._cameras)
 
     def start(self) -> None:
         """Connect, and stay connected, in the background."""
@@ -151,6 +151,24 @@ class Publisher:
     def info(self, info: Info) -> None:
         """Publish what runs here."""
         self._retain("info", info)
+
+    def configure(self, cameras: Sequence[str], begun: Collection[str]) -> None:
+        """Publish for these cameras from now on.
+
+        Parameters
+        ----------
+        cameras
+            All of them. What is retained for those that are gone is cleared.
+        begun
+            Those that begin anew.
+        """
+        gone = set(self._cameras) - set(cameras)
+        self._cameras = tuple(cameras)
+        for camera in sorted(gone):
+            for name in ("status", "state"):
+                topic = f"{self._base}/camera/{camera}/{name}"
+                self._board.put(Message(topic, b"", retain=True))
+        self._reset([camera for camera in cameras if camera in begun])
 
     def health(self, health: Health) -> None:
         """Publish a health report."""
@@ -210,10 +228,10 @@ class Publisher:
             kept = self._outbox.depth - lost
             _log.info("mqtt: %d events wait on disk for the next start", kept)
 
-    def _reset(self) -> None:
+    def _reset(self, cameras: Iterable[str]) -> None:
         """Put in place of what an earlier process left what is true at the start."""
         ts, synchronised = clock.utc(monotonic()), clock.synchronised()
-        for camera in self._cameras:
+        for camera in cameras:
             self.status(
                 CameraStatus(
                     camera=camera,

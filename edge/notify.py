@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import final
 
@@ -59,6 +60,15 @@ class Notifier:
     def ready(self) -> bool:
         """Say that start-up is over."""
         return self._send("READY=1")
+
+    def reloading(self) -> bool:
+        """Say that the configuration is being read again; `ready` ends that.
+
+        The time, of the monotonic clock and in microseconds, tells the manager which of its
+        requests is answered (`Type=notify-reload`).
+        """
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        return self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}")
 
     def watchdog(self) -> bool:
         """Say that there is progress."""

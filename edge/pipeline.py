@@ -62,6 +62,8 @@ class Models:
     detector: FaceFinder
     networks: StreamNetworks
     emotion: EmotionModel
+    sha256: tuple[str, ...] = ()
+    """Of the manifests of both bundles."""
 
     @property
     def invoked_s(self) -> float:
@@ -92,6 +94,7 @@ def load_models(settings: Settings) -> Models:
         ),
         networks=networks,
         emotion=EmotionModel(networks, manifest),
+        sha256=(found.sha256, bundle.sha256),
     )
 
 
@@ -152,7 +155,9 @@ class Pipeline:
         self._factory = factory
         self._observe = observe
         self._tracker = Tracker(
-            confirm=settings.tracker.confirm, bridge_s=settings.tracker.bridge_s
+            confirm=settings.tracker.confirm,
+            bridge_s=settings.tracker.bridge_s,
+            numbers=factory.tracks(camera),
         )
         self._faces: dict[int, _Face] = {}
         self._frames = 0

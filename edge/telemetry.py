@@ -6,7 +6,7 @@ The publisher knows topics and the broker, the monitor counts; this says what to
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 
 from edge import clock, health, payloads
@@ -46,6 +46,10 @@ class Telemetry:
         self, publisher: Publisher, settings: Settings, bundle: Bundle, boot_id: str
     ) -> None:
         self._publisher = publisher
+        self._boot_id = boot_id
+        self._begun_s = monotonic()
+        self._settings, self._bundle = settings, bundle
+        self._accelerated = False
         self._sensors = Sensors()
         cameras = tuple(camera.name for camera in settings.camera)
         self.monitor = Monitor(
@@ -57,7 +61,7 @@ class Telemetry:
         self._ailing: dict[str, str] = {}
         self._troubled: set[str] = set()
         self._health_due_s = monotonic() + FIRST_HEALTH_S
-        publisher.info(self._info(settings, bundle, boot_id, cameras))
+        publisher.info(self._info())
 
     def situation(self, camera: str, now: Situation) -> None:
         """Say how it stands with a camera; what a person should know of becomes a problem."""
@@ -74,11 +78,47 @@ class Telemetry:
             self._ailing.pop(camera, None)
         else:
             self._ailing[camera] = now.reason
+        self._renew_ailing()
+
+    def _renew_ailing(self) -> None:
         if self._ailing:
             text = "; ".join(f"{name}: {reason}" for name, reason in self._ailing.items())
             self.monitor.problem("camera-away", text)
         else:
             self.monitor.solved("camera-away")
+
+    def configured(self, settings: Settings, bundle: Bundle, begun: Collection[str]) -> None:
+        """Take in another configuration; the cameras in `begun` begin anew with it."""
+        self._settings, self._bundle = settings, bundle
+        cameras = tuple(camera.name for camera in settings.camera)
+        self.monitor.cameras(cameras)
+        self._ailing = {
+            name: reason
+            for name, reason in self._ailing.items()
+            if name in cameras and name not in begun
+        }
+        self._renew_ailing()
+        self._publisher.configure(cameras, begun)
+        self._publisher.info(self._info())
+
+    def reload(self, refused: str | None) -> None:
+        """Say, at once, that a new configuration was refused and why; None ends that."""
+        if refused is None:
+            self.monitor.solved("reload-refused")
+        else:
+            text = f"the configuration before stays in force: {refused}"
+            self.monitor.problem("reload-refused", text)
+        self._health_due_s = monotonic()
+
+    def accelerator(self, trouble: str | None, *, in_service: bool) -> None:
+        """Say whether the Edge TPU is used, and why not though it should be."""
+        if trouble is None:
+            self.monitor.solved("edgetpu-away")
+        else:
+            self.monitor.problem("edgetpu-away", f"the CPU does its work: {trouble}")
+        if in_service != self._accelerated:
+            self._accelerated = in_service
+            self._publisher.info(self._info())
 
     def selftest(self, report: SelfTest) -> None:
         """Publish what a self-test found; what failed in it is a problem until one passes."""
@@ -136,18 +176,18 @@ class Telemetry:
             self.monitor.problem(trouble.code, trouble.text)
         self._troubled = codes
 
-    def _info(
-        self, settings: Settings, bundle: Bundle, boot_id: str, cameras: tuple[str, ...]
-    ) -> Info:
+    def _info(self) -> Info:
+        settings, bundle = self._settings, self._bundle
+        where = "the CPU, the frame model on the Edge TPU" if self._accelerated else "the CPU"
         return Info(
             device_id=settings.device_id,
-            boot_id=boot_id,
-            started=clock.utc(monotonic()),
+            boot_id=self._boot_id,
+            started=clock.utc(self._begun_s),
             clock_synced=clock.synchronised(),
             versions=health.versions(_LIBRARIES),
             board=self._sensors.board(),
             machine=platform.machine(),
             bundle=BundleInfo(ident=bundle.ident, sha256=bundle.sha256),
-            backend=f"{settings.runtime.library} on the CPU",
-            cameras=cameras,
+            backend=f"{settings.runtime.library} on {where}",
+            cameras=tuple(camera.name for camera in settings.camera),
         )

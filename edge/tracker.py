@@ -8,7 +8,7 @@ losses for `bridge_s`, and its number is never used again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -70,13 +70,17 @@ class Tracker:
         Detections before a track is told.
     bridge_s
         Seconds a track may go undetected before it has left.
+    numbers
+        Where tracks get their numbers; from 1 on unless given.
     """
 
-    def __init__(self, *, confirm: int, bridge_s: float) -> None:
+    def __init__(
+        self, *, confirm: int, bridge_s: float, numbers: Iterator[int] | None = None
+    ) -> None:
         self._confirm = confirm
         self._bridge_s = bridge_s
         self._candidates: list[_Candidate] = []
-        self._numbers = count(1)
+        self._numbers = count(1) if numbers is None else numbers
 
     @property
     def candidates(self) -> int:

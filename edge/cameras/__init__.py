@@ -52,9 +52,40 @@ KINDS = {
 """The module of each URI scheme; it has `open_camera(settings: CameraSettings) -> Camera`."""
 
 
+_FORMS = {
+    "argus": (r"[0-9]+$", "argus:0"),
+    "http": (r"//([^/@]*@)?[^/:?#]", "http://HOST/PATH"),
+    "https": (r"//([^/@]*@)?[^/:?#]", "https://HOST/PATH"),
+    "picamera2": (r"[0-9]+$", "picamera2:0"),
+    "rtsp": (r"//([^/@]*@)?[^/:?#]", "rtsp://HOST/PATH"),
+}
+"""How what follows the colon begins, and an example; each kind looks closer when it is opened."""
+
+
 def is_live(settings: CameraSettings) -> bool:
     """Whether a camera looks at the world, so that it is worth opening again when it is lost."""
     return settings.scheme in KINDS and settings.scheme != "clip"
+
+
+def check_uri(settings: CameraSettings) -> None:
+    """Refuse, without touching any device, a URI that can name no camera.
+
+    Raises
+    ------
+    CameraUriError
+        Its scheme is unknown, or what follows is none of its kind.
+    """
+    scheme, colon, rest = settings.uri.partition(":")
+    if scheme not in KINDS or not colon:
+        known = ", ".join(f"{each}:" for each in sorted(KINDS))
+        raise CameraUriError(
+            f"camera {masked(settings.uri)!r}: no such kind of camera; a URI begins with {known}"
+        )
+    form, example = _FORMS.get(scheme, ("", ""))
+    if re.match(form, rest) is None:
+        raise CameraUriError(
+            f"camera {masked(settings.uri)!r}: can name no camera; write it like {example}"
+        )
 
 
 def open_camera(settings: CameraSettings) -> Camera:
@@ -67,11 +98,7 @@ def open_camera(settings: CameraSettings) -> Camera:
     CameraError
         The device, stream or file cannot be opened.
     """
-    if settings.scheme not in KINDS or ":" not in settings.uri:
-        known = ", ".join(f"{each}:" for each in sorted(KINDS))
-        raise CameraUriError(
-            f"camera {masked(settings.uri)!r}: no such kind of camera; a URI begins with {known}"
-        )
+    check_uri(settings)
     module = importlib.import_module(KINDS[settings.scheme])
     camera: Camera = module.open_camera(settings)
     return camera

@@ -20,18 +20,19 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from edge import cameras, daemon
+from edge import cameras, loop
 from edge.capture import Capture, Captures
 from edge.datatypes import Frame
+from edge.events import EventFactory
 from edge.liveness import Liveness
 from edge.mailbox import Mailbox
 from edge.notify import Notifier
-from edge.pipeline import load_models
+from edge.pipeline import Models, load_models
 from edge.reader import Reader
 from edge.settings import Camera, Recovery, Settings
 from edge.settings import Camera as CameraSettings
 
-SAMPLE = Path(daemon.__file__).parent / "samples" / "portrait.webm"
+SAMPLE = Path(loop.__file__).parent / "samples" / "portrait.webm"
 FRAMES = 1500
 
 
@@ -76,24 +77,22 @@ def switched_off() -> list[mock._patch]:  # it has no public name
         mock.patch.object(Liveness, "inferred", lambda *_: None),
         mock.patch.object(Liveness, "beat", lambda *_: None),
         mock.patch.object(Liveness, "say", lambda *_: None),
-        mock.patch.object(daemon.Cadence, "saw", lambda *_, **__: None),
-        mock.patch.object(daemon.Cadence, "interval_s", lambda *_, **__: 0.0),
-        mock.patch.object(daemon.Cadence, "pace", lambda *_, **__: "full"),
-        mock.patch.object(daemon, "words", lambda *_: ""),
+        mock.patch.object(loop.Cadence, "saw", lambda *_, **__: None),
+        mock.patch.object(loop.Cadence, "interval_s", lambda *_, **__: 0.0),
+        mock.patch.object(loop.Cadence, "pace", lambda *_, **__: "full"),
+        mock.patch.object(loop, "words", lambda *_: ""),
         mock.patch("edge.reader.usable", lambda _: True),
     ]
 
 
-def run(settings: Settings, models: daemon.Models, notifier: Notifier) -> float:
+def run(settings: Settings, models: Models, notifier: Notifier) -> float:
     """Return the milliseconds of CPU time a frame of one run."""
     stop.clear()
-    pipelines = daemon._pipelines(settings, models, None, "bench")  # noqa: SLF001
+    factory = EventFactory("bench", models.bundle.ident)
     with Captures(settings.camera, settings.recovery) as captures:
         liveness = Liveness(notifier, captures.all)
         begun_s = time.process_time()
-        daemon._Loop(  # noqa: SLF001
-            settings, captures, pipelines, liveness, sinks=[], telemetry=None
-        ).run(stop)
+        loop.Loop(settings, models, captures, factory, liveness, sinks=[], telemetry=None).run(stop)
         return (time.process_time() - begun_s) / FRAMES * 1000
 
 

@@ -25,7 +25,8 @@ LAYERS = [
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
-    {"daemon", "schema", "bench", "aim"},
+    {"reload", "loop", "schema", "bench", "aim"},
+    {"daemon"},
     {"demo"},
     {"__main__"},
 ]
