@@ -140,7 +140,8 @@ class Loop:
         same = [] if new.faces else [each for each in new.settings.camera if each in before.camera]
         kept = {camera.name for camera in same if new.settings.recovery == before.recovery}
         for name in self._pipelines.keys() - kept:
-            self._tell(name, self._pipelines.pop(name).finish())
+            self._tell(name, self._pipelines[name].finish())
+            del self._pipelines[name]
         if new.models is not self._models:
             self._edgetpu.close()
             self._models = new.models

@@ -52,12 +52,14 @@ KINDS = {
 """The module of each URI scheme; it has `open_camera(settings: CameraSettings) -> Camera`."""
 
 
+_HOST = r"//(?:[^/]*@)?(?=[^/@:?#])[^/@]*(?:[/?#]|$)"
+
 _FORMS = {
     "argus": (r"[0-9]+$", "argus:0"),
-    "http": (r"//([^/@]*@)?[^/:?#]", "http://HOST/PATH"),
-    "https": (r"//([^/@]*@)?[^/:?#]", "https://HOST/PATH"),
+    "http": (_HOST, "http://HOST/PATH"),
+    "https": (_HOST, "https://HOST/PATH"),
     "picamera2": (r"[0-9]+$", "picamera2:0"),
-    "rtsp": (r"//([^/@]*@)?[^/:?#]", "rtsp://HOST/PATH"),
+    "rtsp": (_HOST, "rtsp://HOST/PATH"),
 }
 """How what follows the colon begins, and an example; each kind looks closer when it is opened."""
 
