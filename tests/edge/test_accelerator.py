@@ -71,7 +71,7 @@ def compiled(folder: Path) -> tuple[Bundle, StreamManifest]:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     root = Path(__file__).parents[2]
-    monkeypatch.setenv("MIEN_TEST_EDGETPU", str(tmp_path / "tpu"))
+    monkeypatch.setenv("FAKE_EDGETPU", str(tmp_path / "tpu"))
     monkeypatch.setenv("PYTHONPATH", f"{FAKE}:{root}")
     monkeypatch.syspath_prepend(str(FAKE))
     (tmp_path / "tpu").write_text("ok")

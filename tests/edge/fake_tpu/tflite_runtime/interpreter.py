@@ -1,4 +1,4 @@
-"""A TFLite runtime with an Edge TPU that does what the file `MIEN_TEST_EDGETPU` says.
+"""A TFLite runtime with an Edge TPU that does what the file `FAKE_EDGETPU` says.
 
 It has the names and signatures of `tflite_runtime.interpreter` that Mien uses, and computes by
 ai-edge-litert on the CPU. The first word in the file says how the Edge TPU is at this moment, for
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import interpreter as real
 
-CONTROL = Path(os.environ["MIEN_TEST_EDGETPU"])
+CONTROL = Path(os.environ["FAKE_EDGETPU"])
 WHO = "child" if sys.argv[:1] == ["-c"] else "daemon"
 
 
