@@ -20,15 +20,13 @@ back afterwards. Never tried on hardware.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Literal, final
 
 import msgspec
@@ -37,6 +35,7 @@ from edge import goldens
 from edge.bundle import Bundle, StreamManifest, load_stream
 from edge.errors import HungError, MienError, ModelError
 from edge.networks import StreamNetworks
+from edge.notes import Note, Notes
 from edge.runtime import Array, Library, Model, load_edgetpu
 from edge.settings import Runtime
 
@@ -45,10 +44,11 @@ _log = logging.getLogger(__name__)
 COMPILED = "frame_edgetpu.tflite"
 """What edgetpu_compiler makes of a bundle's frame model, beside it."""
 
-NOTE = "edgetpu.json"
-
 TRIAL_S = 30.0
 """How long loading, sending the firmware and `TRIAL_STEPS` golden steps may take."""
+
+LOAD_S = 15.0
+"""How long loading it here may take, which the main thread waits for: less than WatchdogSec."""
 
 _TOO_LONG = f"it hangs: {TRIAL_S:g} s were not enough to try it"
 
@@ -61,61 +61,6 @@ LONGEST_S = 86_400.0
 """The longest wait from one hang to the next attempt."""
 
 State = Literal["off", "waiting", "trying", "in service"]
-
-
-class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a process leaves to the next: how often it hung since it last worked, and how."""
-
-    hangs: int = 0
-    reason: str = ""
-
-
-@final
-class Notes:
-    """The note on disk.
-
-    Parameters
-    ----------
-    file
-        Where it is kept; None keeps it for as long as the process lives.
-    """
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._note = self._read()
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Notes:
-        """Return those in the state directory that systemd gives."""
-        folder = environ.get("STATE_DIRECTORY", "").split(":")[0]
-        return cls(Path(folder) / NOTE if folder else None)
-
-    @property
-    def note(self) -> Note:
-        """What is noted now; one without hangs says nothing."""
-        return self._note
-
-    def leave(self, note: Note) -> None:
-        """Replace the note; a disk that fails is logged, since nothing else can be done then."""
-        self._note = note
-        if self._file is None:
-            return
-        try:
-            if note.hangs == 0:
-                self._file.unlink(missing_ok=True)
-                return
-            fresh = self._file.with_suffix(".new")
-            fresh.write_bytes(msgspec.json.encode(note))
-            fresh.replace(self._file)
-        except OSError as exc:
-            _log.warning("edgetpu: %s: cannot be written: %s", self._file, exc.strerror)
-
-    def _read(self) -> Note:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Note) if self._file else Note()
-        except (OSError, msgspec.DecodeError):
-            # None, or damaged: what it said costs one more attempt to find out.
-            return Note()
 
 
 def trial(bundle: str, library: Library) -> None:
@@ -314,7 +259,7 @@ class EdgeTpu:
         work = self._worker
         try:
             model = work.do(
-                lambda: _model(self._bundle, self._manifest, self._settings.library), TRIAL_S
+                lambda: _model(self._bundle, self._manifest, self._settings.library), LOAD_S
             )
         except TimeoutError:
             raise self._hung("while it was loaded", counted=True) from None

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import final
 
 from edge import reload
-from edge.accelerator import EdgeTpu, Notes
+from edge.accelerator import EdgeTpu
 from edge.cadence import Cadence, Heat
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
@@ -18,6 +18,7 @@ from edge.events import EventFactory
 from edge.health import Sensors
 from edge.liveness import Liveness, words
 from edge.mailbox import Situation
+from edge.notes import Notes
 from edge.pipeline import Models, Pipeline, unobserved
 from edge.reload import Outcome, Prepared, Reread
 from edge.settings import Settings

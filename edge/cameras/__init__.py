@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -52,16 +53,14 @@ KINDS = {
 """The module of each URI scheme; it has `open_camera(settings: CameraSettings) -> Camera`."""
 
 
-_HOST = r"//(?:[^/]*@)?(?=[^/@:?#])[^/@]*(?:[/?#]|$)"
-
-_FORMS = {
-    "argus": (r"[0-9]+$", "argus:0"),
-    "http": (_HOST, "http://HOST/PATH"),
-    "https": (_HOST, "https://HOST/PATH"),
-    "picamera2": (r"[0-9]+$", "picamera2:0"),
-    "rtsp": (_HOST, "rtsp://HOST/PATH"),
+_EXAMPLES = {
+    "argus": "argus:0",
+    "http": "http://HOST/PATH",
+    "https": "https://HOST/PATH",
+    "picamera2": "picamera2:0",
+    "rtsp": "rtsp://HOST/PATH",
 }
-"""How what follows the colon begins, and an example; each kind looks closer when it is opened."""
+"""How URIs are written of which some can name no camera. Each kind says the same when opened."""
 
 
 def is_live(settings: CameraSettings) -> bool:
@@ -77,17 +76,35 @@ def check_uri(settings: CameraSettings) -> None:
     CameraUriError
         Its scheme is unknown, or what follows is none of its kind.
     """
-    scheme, colon, rest = settings.uri.partition(":")
-    if scheme not in KINDS or not colon:
+    _check_scheme(settings)
+    example = _EXAMPLES.get(settings.scheme, "")
+    named = _names_host if "HOST" in example else _is_number
+    if example and not named(settings.uri):
+        raise CameraUriError(
+            f"camera {masked(settings.uri)!r}: can name no camera; write it like {example}"
+        )
+
+
+def _check_scheme(settings: CameraSettings) -> None:
+    if settings.scheme not in KINDS or ":" not in settings.uri:
         known = ", ".join(f"{each}:" for each in sorted(KINDS))
         raise CameraUriError(
             f"camera {masked(settings.uri)!r}: no such kind of camera; a URI begins with {known}"
         )
-    form, example = _FORMS.get(scheme, ("", ""))
-    if re.match(form, rest) is None:
-        raise CameraUriError(
-            f"camera {masked(settings.uri)!r}: can name no camera; write it like {example}"
-        )
+
+
+def _is_number(uri: str) -> bool:
+    number = uri.partition(":")[2]
+    return number.isascii() and number.isdecimal()
+
+
+def _names_host(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        # A port that is none is found out when it is asked for.
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def open_camera(settings: CameraSettings) -> Camera:
@@ -100,7 +117,7 @@ def open_camera(settings: CameraSettings) -> Camera:
     CameraError
         The device, stream or file cannot be opened.
     """
-    check_uri(settings)
+    _check_scheme(settings)
     module = importlib.import_module(KINDS[settings.scheme])
     camera: Camera = module.open_camera(settings)
     return camera

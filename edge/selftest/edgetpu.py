@@ -75,6 +75,9 @@ def probe(module: str, library: str = EDGETPU_LIBRARY, longest_s: float = PROBE_
 def check(subject: Subject, root: Path = Path("/")) -> Iterator[SelfTestCheck]:
     """Look for Edge TPUs and, not at boot, try their library."""
     found = find(root)
+    if not found and subject.settings.runtime.edgetpu:
+        yield said("edgetpu", "warned", "none found, though [runtime] edgetpu asks for one")
+        return
     if not found:
         yield said("edgetpu", "skipped", "none found")
         return

@@ -12,10 +12,11 @@ import pytest
 from realbroker import eventually
 
 from edge import accelerator
-from edge.accelerator import COMPILED, EdgeTpu, Note, Notes
+from edge.accelerator import COMPILED, EdgeTpu
 from edge.bundle import Bundle, StreamManifest, load_stream
 from edge.errors import HungError
 from edge.networks import StreamNetworks
+from edge.notes import Note, Notes
 from edge.settings import Runtime
 
 FAKE = Path(__file__).parent / "fake_tpu"
@@ -176,7 +177,7 @@ def test_loading_that_hangs_is_noted_before_it_begins(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.become("hang-load ok-child")
-    monkeypatch.setattr(accelerator, "TRIAL_S", 3.0)
+    monkeypatch.setattr(accelerator, "LOAD_S", 0.5)
     with pytest.raises(HungError, match="while it was loaded"):
         bench.until("in service")
     assert Notes(bench.note_file).note == Note(1, "while it was loaded")

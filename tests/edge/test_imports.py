@@ -18,7 +18,7 @@ LAYERS = [
     {"crop", "networks"},
     {"quality"},
     {"cameras", "detector", "tracker", "emotion", "events", "goldens"},
-    {"mailbox", "stillness", "cadence", "notify", "overrun"},
+    {"mailbox", "stillness", "cadence", "notes", "notify", "overrun"},
     {"reader"},
     {"pipeline", "capture", "sinks", "outbox", "access", "health", "spoolfile"},
     {"accelerator", "ledger", "spoolage", "spoolsync", "spool"},

@@ -109,7 +109,17 @@ def test_uris_that_name_a_camera_are_taken(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://", "http:h", "rtsp://u:p@", "argus:", "picamera2:x", "v4l2"]
+    "uri",
+    [
+        "http://",
+        "http:h",
+        "rtsp://u:p@",
+        "rtsp://h:99999",
+        "rtsp://[",
+        "argus:",
+        "picamera2:x",
+        "v4l2",
+    ],
 )
 def test_uris_that_name_none_are_not(uri: str) -> None:
     with pytest.raises(CameraUriError):

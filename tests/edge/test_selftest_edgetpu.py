@@ -10,7 +10,7 @@ from edge.boards import UNKNOWN
 from edge.runtime import INTERPRETERS
 from edge.selftest import edgetpu
 from edge.selftest.subject import Subject
-from edge.settings import Settings
+from edge.settings import Runtime, Settings
 
 SUBJECT = Subject(Settings(), UNKNOWN, None)
 
@@ -54,6 +54,12 @@ def test_a_vendor_s_other_devices_are_none(tmp_path: Path) -> None:
     plug(tmp_path, "1-1", "18d1", "4ee7")
     (check,) = edgetpu.check(SUBJECT, tmp_path)
     assert (check.verdict, check.text) == ("skipped", "none found")
+
+
+def test_none_where_one_is_asked_for_is_worth_a_warning(tmp_path: Path) -> None:
+    asking = Subject(Settings(runtime=Runtime(edgetpu=True)), UNKNOWN, None)
+    (check,) = edgetpu.check(asking, tmp_path)
+    assert (check.verdict, check.text.split(",")[0]) == ("warned", "none found")
 
 
 def test_a_library_that_works_is_no_trouble(
