@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import threading
@@ -87,7 +88,8 @@ def run(
             stack.callback(publisher.close)
         captures = stack.enter_context(Captures(settings.camera, settings.recovery))
         stopping = stack.enter_context(_signals(captures, _STOP))
-        hup = () if reread is None else (signal.SIGHUP,)
+        # At a terminal it says that the terminal has gone, and ends the process as it always did.
+        hup = () if reread is None or os.isatty(0) else (signal.SIGHUP,)
         reloading = stack.enter_context(_signals(captures, hup))
         liveness = Liveness(notifier, captures.all, publisher)
         Loop(

@@ -75,7 +75,14 @@ class Device:
     def become(self, mode: str) -> None:
         self.control.write_text(mode)
 
-    def start(self, mode: str = "ok", *, extra: str = "", **environ: str) -> None:
+    def start(
+        self,
+        mode: str = "ok",
+        *,
+        extra: str = "",
+        stdin: int = subprocess.DEVNULL,
+        **environ: str,
+    ) -> None:
         self.become(mode)
         self.config.write_text(
             'device_id = "lobby"\n[events]\nheartbeat_s = 0.5\nsettle_s = 0.1\n'
@@ -86,6 +93,7 @@ class Device:
         command = [sys.executable, str(DOUBLES), "run", "--config", str(self.config)]
         self.process = subprocess.Popen(
             [*command, "--events", str(self.events_file)],
+            stdin=stdin,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,

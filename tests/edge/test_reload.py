@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pty
 import shutil
 import signal
 import time
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from realbroker import Ear, Mosquitto, eventually
 from service import Device, Manager, P
@@ -16,7 +20,7 @@ from service import Device, Manager, P
 from edge import cameras, config, reload
 from edge.bundle import locate
 from edge.cameras import check_uri
-from edge.errors import CameraUriError, ConfigError, MienError
+from edge.errors import CameraUriError, ConfigError, MienError, ModelError
 from edge.pipeline import Models, load_models
 from edge.settings import Camera, Emotion, Mqtt, Settings
 
@@ -98,6 +102,23 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, models: Models) -> None:
 def test_a_live_camera_that_is_away_is_no_reason_to_refuse(models: Models) -> None:
     away = changed(camera=(Camera(uri="v4l2:/dev/video97"), Camera(uri=f"clip:{CLIP}", name="b")))
     assert reload.prepare(lambda: away, BEFORE, models).settings == away
+
+
+def test_models_that_answer_otherwise_than_they_did_are_refused(
+    tmp_path: Path, models: Models
+) -> None:
+    folder = tmp_path / "twisted"
+    shutil.copytree(locate("mien-consensus"), folder)
+    golden, manifest = folder / "golden.npz", folder / "manifest.json"
+    before = hashlib.sha256(golden.read_bytes()).hexdigest()
+    with np.load(golden) as archive:
+        arrays = dict(archive)
+    np.savez(golden, **{**arrays, "head_logits": arrays["head_logits"] + 10.0})
+    after = hashlib.sha256(golden.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, after))
+    twisted = changed(emotion=Emotion(bundle=str(folder)))
+    with pytest.raises(ModelError, match="answers differently here"):
+        reload.prepare(lambda: twisted, BEFORE, models)
 
 
 @pytest.mark.parametrize(
@@ -285,4 +306,29 @@ def test_twenty_reloads_in_a_row_leave_no_thread_and_lose_no_event(device: Devic
     eventually(lambda: len(list(tasks.iterdir())) <= before, "as many threads as before")
     starts(device, 2)
     assert device.stop()[0] == 0
+    device.whole()
+
+
+def test_at_a_terminal_sighup_ends_the_process(device: Device) -> None:
+    ours, theirs = pty.openpty()
+    device.start(stdin=theirs)
+    os.close(theirs)
+    starts(device, 1)
+    assert device.process is not None
+    device.process.send_signal(signal.SIGHUP)
+    device.process.communicate(timeout=30)
+    os.close(ours)
+    assert device.process.returncode == -signal.SIGHUP
+    assert reloads(device) == []
+
+
+def test_new_rules_for_faces_end_the_tracks_and_open_no_camera_anew(device: Device) -> None:
+    device.start()
+    starts(device, 1)
+    edit(device, extra="[tracker]\nbridge_s = 0.6\n")
+    hup(device)
+    starts(device, 2)
+    assert device.count("end") == 1
+    code, _, log = device.stop()
+    assert (code, log.count("camera door: open")) == (0, 1)
     device.whole()
