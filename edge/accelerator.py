@@ -63,8 +63,17 @@ LONGEST_S = 86_400.0
 State = Literal["off", "waiting", "trying", "in service"]
 
 
-def trial(bundle: str, library: Library) -> None:
+def trial(bundle: str, sha256: str, library: Library) -> None:
     """Run a bundle's golden vectors with its frame model on the Edge TPU; for a process of its own.
+
+    Parameters
+    ----------
+    bundle
+        Its folder.
+    sha256
+        Of the manifest that is in force, which somebody may have replaced there since.
+    library
+        Which package runs it.
 
     Raises
     ------
@@ -72,6 +81,8 @@ def trial(bundle: str, library: Library) -> None:
         It cannot be used, or answers differently.
     """
     loaded, manifest = load_stream(bundle)
+    if loaded.sha256 != sha256:
+        raise ModelError(f"{bundle}: is another bundle by now; reload the configuration")
     networks = StreamNetworks(loaded, manifest, library=library)
     networks.use(_model(loaded, manifest, library))
     found = goldens.check(networks, goldens.read(loaded, manifest), steps=TRIAL_STEPS)
@@ -207,7 +218,8 @@ class EdgeTpu:
         if now_s < self._due_s:
             return
         code = "import sys; from edge import accelerator; accelerator.trial(*sys.argv[1:])"
-        command = [sys.executable, "-c", code, str(self._bundle.path), self._settings.library]
+        which = (str(self._bundle.path), self._bundle.sha256, self._settings.library)
+        command = [sys.executable, "-c", code, *which]
         try:
             self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed once it was read
             self._child = subprocess.Popen(  # noqa: S603  # our own interpreter

@@ -130,6 +130,19 @@ def test_a_compiled_file_that_is_missing_says_how_to_make_it(bench: Bench) -> No
     assert "make it with edgetpu_compiler from frame.tflite" in (bench.tpu.trouble or "")
 
 
+def test_a_bundle_that_was_replaced_meanwhile_is_not_mixed_with_the_one_in_force(
+    bench: Bench,
+) -> None:
+    other, _ = load_stream("mien-fer2013")
+    for file in other.path.iterdir():
+        (bench.bundle.path / file.name).write_bytes(file.read_bytes())
+    (bench.bundle.path / COMPILED).write_bytes((other.path / "frame.tflite").read_bytes())
+    bench.until("trying")
+    bench.until("waiting")
+    assert "is another bundle by now; reload" in (bench.tpu.trouble or "")
+    assert (bench.networks.embed(FACE).stored_logits == bench.expected).all()
+
+
 def test_a_face_that_it_fails_at_is_done_by_the_cpu(bench: Bench) -> None:
     bench.until("in service")
     bench.become("failing")
