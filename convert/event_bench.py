@@ -14,7 +14,7 @@ for a face for a moment, which happens in no composed stream.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -29,7 +29,7 @@ from convert.filter_measures import NO_ANSWER, Tallies, Timeline, interval
 from convert.filter_run import Seen
 from convert.measure import DataFacts
 from convert.metrics import RESAMPLES
-from convert.streams import SCORING, Stream
+from convert.streams import SCORING
 from edge.bundle import StreamManifest
 from edge.datatypes import UNSURE, Estimate
 from edge.emotion import EmotionModel, Memory
@@ -118,8 +118,7 @@ def bench(
     DataError
         All stills have one label, or in no stream anything changes.
     """
-    if len(np.unique(tiles.labels)) == 1:
-        raise DataError("all pictures of val have one label, and streams need two; add others")
+    streams.check_labels(tiles.labels)
     settings = watched(networks, manifest, tiles, count=count, seed=seed)
     rules = [
         msgspec.structs.replace(PRESETS["calm"], hold_s=hold_s, margin=margin)
@@ -152,26 +151,14 @@ def watched(
     rates, settings = dict[float, list[Seen]](), []
     for fps, dropped in CONDITIONS:
         if fps not in rates:
-            drawn = (np.random.default_rng([seed, 1, index]) for index in range(count))
-            composed: Iterator[Stream] = (
-                streams.compose(tiles, SCORING, random, labels, fps=fps) for random in drawn
+            rates[fps] = filter_run.shown(
+                networks, tiles, SCORING, labels, fps=fps, count=count, seed=[seed, 1]
             )
-            rates[fps] = filter_run.see(networks, composed, count, f"{fps:g} fps")
-        left = [
-            each.without(lost(each, dropped, np.random.default_rng([seed, 2, index])))
-            for index, each in enumerate(rates[fps])
-        ]
+        left = filter_run.thinned(rates[fps], dropped, [seed, 2])
         shown = tuple(Shown(each, estimated(model, each)) for each in left)
         lines = tuple(filter_measures.timeline(each.stream) for each in left)
         settings.append(Setting(fps, dropped, shown, lines))
     return settings
-
-
-def lost(seen: Seen, share: float, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw which frames the camera loses, [frames], but never the first that shows a face."""
-    found = random.random(len(seen.stream.times)) < share
-    found[seen.looks[0]] = False
-    return found
 
 
 def estimated(model: EmotionModel, seen: Seen) -> tuple[Estimate, ...]:

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import cast
 
-from convert import options
-
-_STREAMS = 150
-
-
-class Asked(argparse.Namespace):
-    """What was asked of the command."""
-
-    bundle: str
-    data: Path
-    count: int
-    seed: int
-    out: Path | None
-    json: bool
+from convert import bench_command
+from convert.bench_command import Asked
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options but `--data`."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder or name")
-    parser.add_argument(
-        "--count", type=options.whole(1), default=_STREAMS, metavar="N",
-        help="compose so many streams at each frame rate (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=options.whole(0), default=1, help="(%(default)s)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write events.md, events.png and events.json"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    bench_command.add_options(parser, "events")
     parser.set_defaults(command=run)
 
 
@@ -46,24 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     MienError
         What is wrong with the bundle, the data or the options.
     """
-    from convert import event_bench, event_report, measure, policies, report, subjects  # noqa: PLC0415  # --help must not wait for numpy
+    from convert import event_bench, event_report  # noqa: PLC0415  # --help must not wait for numpy
 
     asked = cast("Asked", arguments)
-    options.check_out(asked.out)
-    options.check_bundle(asked.bundle)
-    subject = subjects.open_model(asked.bundle, subjects.Given())
-    assert subject.networks is not None  # noqa: S101  # every bundle of expressions has them
-    faces = policies.faces(asked.data, subject.policy, subject.labels, subject.size)
-    found = event_bench.bench(
-        *subject.networks,
-        faces.val,
-        measure.facts_of(faces, asked.data.stem, "val"),
-        files=subject.files,
-        count=asked.count,
-        seed=asked.seed,
-    )
-    if asked.out is not None:
-        event_report.write(found, asked.out)
-    text = report.as_json(found) if asked.json else event_report.tables(found)
-    sys.stdout.write(f"{text}\n")
-    return 0
+    return bench_command.run(asked, event_bench.bench, event_report.write, event_report.tables)

@@ -11,12 +11,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from convert import filter_front, filter_measures, filter_run, streams
 from convert.data import Labels, Tiles
@@ -27,7 +26,6 @@ from convert.filter_run import PACES_HZ, Fitted, Seen
 from convert.filters import Averaging, Filter, Majority
 from convert.measure import DataFacts
 from convert.metrics import RESAMPLES
-from convert.streams import Stream, StreamSettings
 from edge.bundle import StreamManifest
 from edge.emotion import EmotionModel
 from edge.networks import StreamNetworks
@@ -90,18 +88,12 @@ def bench(
     DataError
         All stills have one label.
     """
-    if len(np.unique(tiles.labels)) == 1:
-        raise DataError("all pictures of val have one label, and streams need two; add others")
+    streams.check_labels(tiles.labels)
 
-    def shown(settings: StreamSettings, fps: float, kind: int) -> list[Seen]:
-        drawn = (np.random.default_rng([seed, kind, index]) for index in range(count))
-        labels = len(manifest.labels)
-        composed: Iterator[Stream] = (
-            streams.compose(tiles, settings, random, labels, fps=fps) for random in drawn
-        )
-        return filter_run.see(networks, composed, count, f"{fps:g} fps")
-
-    learned = shown(streams.LEARNING, LEARNING_HZ, 0)
+    shown = functools.partial(
+        filter_run.shown, networks, tiles, labels=len(manifest.labels), count=count
+    )
+    learned = shown(settings=streams.LEARNING, fps=LEARNING_HZ, seed=[seed, 0])
     fitted = filter_run.fit(learned, manifest.reset_after_s)
     model = EmotionModel(networks, manifest)
     everybody = [
@@ -111,11 +103,8 @@ def bench(
     conditions, rates = [], dict[float, list[Seen]]()
     for fps, lost in CONDITIONS:
         if fps not in rates:
-            rates[fps] = shown(streams.SCORING, fps, 1)
-        left = [
-            each.without(_lost(each, lost, np.random.default_rng([seed, 2, index])))
-            for index, each in enumerate(rates[fps])
-        ]
+            rates[fps] = shown(settings=streams.SCORING, fps=fps, seed=[seed, 1])
+        left = filter_run.thinned(rates[fps], lost, [seed, 2])
         conditions.append(measure(everybody, left, fps=fps, dropped=lost, resamples=resamples))
     return Filters(
         command=f"mien-convert filters {manifest.name} --data DATA --count {count} --seed {seed}",
@@ -237,13 +226,6 @@ def _front(
         figures.accuracy, figures.flicker, figures.delay_s(kind), len(everybody) - 1, least
     )
     return tuple(everybody[place].name for place in found.places)
-
-
-def _lost(seen: Seen, share: float, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw which frames the camera loses, but never the first that shows a face."""
-    lost = random.random(len(seen.stream.times)) < share
-    lost[seen.looks[0]] = False
-    return lost
 
 
 def _recorded(fitted: Fitted, labels: tuple[str, ...]) -> FittedRecord:

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from convert import metrics
-from convert.data import Labels
+from convert import metrics, streams
+from convert.data import Labels, Tiles
 from convert.filter_measures import NO_ANSWER
 from convert.filters import Filter, Float64Array, HiddenMarkov, fit_rates, normalised
-from convert.streams import Stream
+from convert.streams import Stream, StreamSettings
 from edge.datatypes import Float32Array
 from edge.emotion import EmotionModel, Memory
 from edge.networks import Embedding, StreamNetworks
@@ -92,6 +92,37 @@ def see(networks: StreamNetworks, composed: Iterable[Stream], total: int, what: 
         logits = np.stack([each.logits for each in embeddings])
         bare = replace(stream, pixels=stream.pixels[:0])
         found.append(Seen(bare, looks, logits, embeddings))
+    return found
+
+
+def shown(
+    networks: StreamNetworks,
+    tiles: Tiles,
+    settings: StreamSettings,
+    labels: int,
+    *,
+    fps: float,
+    count: int,
+    seed: Sequence[int],
+) -> list[Seen]:
+    """Compose streams of some stills at a frame rate, and let the frame model see them."""
+    drawn = (np.random.default_rng([*seed, index]) for index in range(count))
+    composed = (streams.compose(tiles, settings, random, labels, fps=fps) for random in drawn)
+    return see(networks, composed, count, f"{fps:g} fps")
+
+
+def thinned(seen: Sequence[Seen], share: float, seed: Sequence[int]) -> list[Seen]:
+    """Return streams without the frames that a camera loses, which are drawn."""
+    return [
+        each.without(lost(each, share, np.random.default_rng([*seed, index])))
+        for index, each in enumerate(seen)
+    ]
+
+
+def lost(seen: Seen, share: float, random: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Draw which frames the camera loses, [frames], but never the first that shows a face."""
+    found = random.random(len(seen.stream.times)) < share
+    found[seen.looks[0]] = False
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from convert import options
+from convert import bench_command, options
 
 _TILES = 1000
 
@@ -43,20 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     MienError
         What is wrong with the bundle, the data or the options.
     """
-    from convert import measure, policies, quality_bench, quality_report, report, subjects  # noqa: PLC0415  # --help must not wait for numpy
+    from convert import quality_bench, quality_report, report  # noqa: PLC0415  # --help must not wait for numpy
 
     asked = cast("Asked", arguments)
-    options.check_bundle(asked.bundle)
-    subject = subjects.open_model(asked.bundle, subjects.Given())
-    assert subject.networks is not None  # noqa: S101  # every bundle of expressions has them
-    faces = policies.faces(asked.data, subject.policy, subject.labels, subject.size)
+    given = bench_command.opened(asked.bundle, asked.data)
     found = quality_bench.bench(
-        *subject.networks,
-        faces.val,
-        measure.facts_of(faces, asked.data.stem, "val"),
-        files=subject.files,
-        at_most=asked.tiles,
-    )
+        given.networks, given.manifest, given.tiles, given.facts,
+        files=given.files, at_most=asked.tiles,
+    )  # fmt: skip
     text = report.as_json(found) if asked.json else quality_report.tables(found)
     sys.stdout.write(f"{text}\n")
     return 0

@@ -13,6 +13,7 @@ change person as they change expression, and no muscle makes the change.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from convert import motion, stills, warps, webcam
 from convert.data import LABELS, Tiles
 from convert.drift import spans
+from convert.errors import DataError
 from convert.motion import Motion
 from convert.warps import Features
 from convert.webcam import Webcam
@@ -153,6 +155,18 @@ class Ticks:
 
     seen: npt.NDArray[np.int64]
     shown: npt.NDArray[np.int64]
+
+
+def check_labels(labels: npt.NDArray[np.integer[Any]]) -> None:
+    """Refuse stills of one label, for streams need two.
+
+    Raises
+    ------
+    DataError
+        They are.
+    """
+    if len(np.unique(labels)) == 1:
+        raise DataError("all pictures of val have one label, and streams need two; add others")
 
 
 def compose(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from drawn import draw_tiles
 
-from convert import event_bench, filter_measures
+from convert import event_bench, filter_measures, filter_run
 from convert.data import Tiles
 from convert.errors import DataError
 from convert.event_bench import Setting, Shown
@@ -153,10 +153,10 @@ def test_the_first_look_is_never_lost() -> None:
     present = np.ones(50, bool)
     present[:3] = False
     seen = Seen(stream(present), np.flatnonzero(present), np.zeros((47, 3), np.float32))
-    gone = event_bench.lost(seen, 1.0, np.random.default_rng(1))
+    gone = filter_run.lost(seen, 1.0, np.random.default_rng(1))
     assert gone.sum() == 49
     assert not gone[3]
-    assert not event_bench.lost(seen, 0.0, np.random.default_rng(1)).any()
+    assert not filter_run.lost(seen, 0.0, np.random.default_rng(1)).any()
 
 
 def benched(monkeypatch: pytest.MonkeyPatch, labels: np.ndarray) -> EventsBench:
