@@ -1,8 +1,8 @@
 """Boards and roles: what is true of each board, with its source, and what each use wants.
 
 `boards/NAME.toml` is one board, `roles/NAME.toml` one use. A board may begin from another one
-(`extends`) and give only the tables that differ. Each table of facts names where they were read, or says that
-nobody could look them up; a table that does neither is refused.
+(`extends`) and give only the tables that differ. Each table of facts names where they were read, or
+says that nobody could look them up; a table that does neither is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Facts(_Table, frozen=True, kw_only=True):
-    """What is said to be true: `source` is where it was read, `unverified` what was read nowhere."""
+    """What is said to be true: `source` is where it was read, `unverified` what was not."""
 
     source: tuple[Url, ...] = ()
     unverified: str = ""
@@ -50,7 +50,7 @@ class Facts(_Table, frozen=True, kw_only=True):
 
 
 class Budget(Facts, frozen=True, kw_only=True):
-    """The frames a second that a board is meant to keep up with: `edge.boards` makes budgets of it."""
+    """The frames a second that a board is meant to keep up with; budgets follow from it."""
 
     fps: Annotated[float, msgspec.Meta(gt=0.0, le=240.0)]
 

@@ -1,0 +1,259 @@
+"""The command line that prepares cards: `mien-flash`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from edge import __version__
+from edge.errors import EXIT_FAILURE, MienError, UsageError
+
+if TYPE_CHECKING:
+    from firmware_configs.answers import Admin, Answers, Wifi
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # no public name
+
+_EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
+
+
+class Arguments(argparse.Namespace):
+    """The parsed command line; each command reads the fields it declared."""
+
+    command: Callable[[Arguments], int]
+    board: str
+    role: str
+    image: str | None
+    device_id: str | None
+    fleet: Path | None
+    broker: str
+    camera: Sequence[str]
+    username: str | None
+    password_file: Path | None
+    ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+    wifi: str | None
+    wifi_password_file: Path | None
+    wifi_country: str | None
+    admin: str | None
+    ssh_key: Path | None
+    ntp: str | None
+    wheelhouse: Path | None
+    mien: Path | None
+    debs: Path | None
+    out: Path
+    folder: Path
+    seal: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = parser().parse_args(argv, Arguments())
+    try:
+        return arguments.command(arguments)
+    except MienError as exc:
+        sys.stderr.write(f"mien-flash: {exc}\n")
+        return exc.exit_code
+    except BrokenPipeError:
+        # The reader of our standard output has gone, as `mien-flash list | head` does.
+        sys.stderr.close()
+        return EXIT_FAILURE
+
+
+def program() -> NoReturn:
+    """Run one command as this process."""
+    sys.exit(main())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="mien-flash", description="Prepare cards for boards.", epilog=_EXIT_CODES
+    )
+    whole.add_argument("--version", action="version", version=f"mien {__version__}")
+    commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_render, _add_check, _add_list, _add_lock, _add_budgets):
+        add(commands)
+    return whole
+
+
+def _add_render(commands: Commands) -> None:
+    render = commands.add_parser("render", help="make a card in a new folder", epilog=_EXIT_CODES)
+    render.add_argument("--board", required=True, help="mien-flash list names them")
+    render.add_argument("--role", required=True, help="kiosk or robot")
+    render.add_argument("--image", help="one of the board's images (its usual one)")
+    render.add_argument("--broker", required=True, metavar="URL", help="mqtt[s]://HOST[:PORT]")
+    render.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
+    who = render.add_argument_group("who the device is")
+    who.add_argument("--device-id", metavar="ID|serial", help="`serial`: the board's own number")
+    who.add_argument("--fleet", type=Path, metavar="CSV", help="a table of devices: docs/flash.md")
+    who.add_argument("--username", metavar="NAME", help="its user at the broker")
+    for name, what in (
+        ("password-file", "the broker's password, one line"),
+        ("ca-file", "the broker's authority, PEM"),
+        ("cert-file", "the device's certificate, PEM"),
+        ("key-file", "that certificate's key, PEM"),
+    ):
+        who.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+    what_it_has = render.add_argument_group("what it has")
+    what_it_has.add_argument(
+        "--camera",
+        metavar="URI",
+        action="append",
+        default=[],
+        help="(the board's); may be repeated",
+    )
+    what_it_has.add_argument("--wifi", metavar="SSID", help="a wireless network")
+    what_it_has.add_argument("--wifi-password-file", type=Path, metavar="FILE", help="one line")
+    what_it_has.add_argument("--wifi-country", metavar="CC", help="two letters, such as GB")
+    what_it_has.add_argument("--ntp", metavar="HOST", help="a clock of its own network")
+    what_it_has.add_argument("--admin", metavar="NAME", help="who may log in over SSH")
+    what_it_has.add_argument("--ssh-key", type=Path, metavar="FILE", help="with which public keys")
+    sources = render.add_argument_group("what it is made from")
+    sources.add_argument("--wheelhouse", type=Path, metavar="DIR", help="wheels (pip fetches them)")
+    sources.add_argument("--mien", type=Path, metavar="WHEEL", help="(built from this source tree)")
+    sources.add_argument("--debs", type=Path, metavar="DIR", help="Debian packages to bring")
+    render.set_defaults(command=_render)
+
+
+def _add_check(commands: Commands) -> None:
+    check = commands.add_parser("check", help="is this card right? exit 0 if it is")
+    check.add_argument("folder", type=Path, metavar="DIR")
+    check.add_argument(
+        "--seal", action="store_true", help="it was edited by hand: take it as it is, then check it"
+    )
+    check.set_defaults(command=_check)
+
+
+def _add_list(commands: Commands) -> None:
+    listing = commands.add_parser("list", help="boards and roles, and what was tried on each")
+    listing.set_defaults(command=_list)
+
+
+def _add_lock(commands: Commands) -> None:
+    lock = commands.add_parser("lock", help="print a new lock for a board: for who maintains Mien")
+    lock.add_argument("--board", required=True)
+    lock.add_argument("--image", help="one of the board's images (its usual one)")
+    lock.set_defaults(command=_lock)
+
+
+def _add_budgets(commands: Commands) -> None:
+    budgets = commands.add_parser("budgets", help="print edge/boards.json: for who maintains Mien")
+    budgets.set_defaults(command=_budgets)
+
+
+def _render(arguments: Arguments) -> int:
+    from firmware_configs import render  # noqa: PLC0415  # --help must not wait for msgspec
+
+    order = render.Order(
+        board=arguments.board,
+        role=arguments.role,
+        image=arguments.image,
+        answers=_answers(arguments),
+        out=arguments.out,
+        wheelhouse=arguments.wheelhouse,
+        mien=arguments.mien,
+        debs=arguments.debs,
+    )
+    for line in render.render(order):
+        print(line)
+    print(f"{arguments.out}: made")
+    return 0
+
+
+def _answers(arguments: Arguments) -> Answers:
+    from firmware_configs import answers  # noqa: PLC0415  # see _render
+    from firmware_configs.device.card import FLEET  # noqa: PLC0415  # see _render
+
+    if (arguments.device_id is None) == (arguments.fleet is None):
+        raise UsageError("who is the device? give either --device-id or --fleet")
+    fleet = answers.fleet(arguments.fleet) if arguments.fleet else ()
+    files = {
+        name: answers.read(file)
+        for name, file in (
+            ("ca.pem", arguments.ca_file),
+            ("client.pem", arguments.cert_file),
+            ("client.key", arguments.key_file),
+        )
+        if file is not None
+    }
+    if arguments.password_file is not None:
+        files["password"] = f"{answers.secret(arguments.password_file)}\n".encode()
+    return answers.Answers(
+        device_id=FLEET if arguments.device_id is None else answers.device_id(arguments.device_id),
+        broker=arguments.broker,
+        cameras=tuple(arguments.camera),
+        username=arguments.username,
+        files=files,
+        fleet=fleet,
+        wifi=_wifi(arguments),
+        admin=_admin(arguments),
+        ntp=arguments.ntp,
+    )
+
+
+def _wifi(arguments: Arguments) -> Wifi | None:
+    from firmware_configs import answers  # noqa: PLC0415  # see _render
+
+    ssid, file, country = (
+        arguments.wifi, arguments.wifi_password_file, arguments.wifi_country,
+    )  # fmt: skip
+    if ssid is None and file is None and country is None:
+        return None
+    if ssid is None or file is None or country is None:
+        raise UsageError("--wifi, --wifi-password-file and --wifi-country go together")
+    return answers.wifi(ssid, answers.secret(file), country)
+
+
+def _admin(arguments: Arguments) -> Admin | None:
+    from firmware_configs import answers  # noqa: PLC0415  # see _render
+
+    if arguments.admin is None and arguments.ssh_key is None:
+        return None
+    if arguments.admin is None or arguments.ssh_key is None:
+        raise UsageError("--admin and --ssh-key go together")
+    keys = answers.read(arguments.ssh_key).decode(errors="replace")
+    return answers.admin(arguments.admin, keys)
+
+
+def _check(arguments: Arguments) -> int:
+    from firmware_configs import check  # noqa: PLC0415  # see _render
+
+    if arguments.seal:
+        check.seal_again(arguments.folder)
+    wrong = check.check(arguments.folder)
+    for line in wrong:
+        sys.stderr.write(f"mien-flash: {line}\n")
+    if wrong:
+        return EXIT_FAILURE
+    print(f"{arguments.folder}: right")
+    return 0
+
+
+def _list(_arguments: Arguments) -> int:
+    from firmware_configs import tried  # noqa: PLC0415  # see _render
+
+    print(tried.listing())
+    return 0
+
+
+def _lock(arguments: Arguments) -> int:
+    from firmware_configs import lock, render  # noqa: PLC0415  # see _render
+
+    _, image = render.chosen(arguments.board, "kiosk", arguments.image)
+    print(lock.make(image), end="")
+    return 0
+
+
+def _budgets(_arguments: Arguments) -> int:
+    from firmware_configs import budgets  # noqa: PLC0415  # see _render
+
+    print(budgets.text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    program()

@@ -1,0 +1,94 @@
+"""Changes the installation in force, and goes back where the new one does not start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from firmware_configs.device.commands import attempt, run, why
+from firmware_configs.device.files import SetupError
+from firmware_configs.device.versions import Pending, Versions
+
+UNITS = ("mien.service", "mien-settle.service")
+"""What starts with the machine: the daemon, and `settle`."""
+
+_TAKES_IN = (
+    ("/etc/sysusers.d/", ("systemd-sysusers",)),
+    ("/etc/tmpfiles.d/", ("systemd-tmpfiles", "--create")),
+    ("/etc/systemd/system.conf.d/", ("systemctl", "daemon-reexec")),
+    ("/etc/systemd/", ("systemctl", "daemon-reload")),
+    ("/etc/systemd/journald.conf.d/", ("systemctl", "try-restart", "systemd-journald")),
+    ("/etc/systemd/timesyncd.conf.d/", ("systemctl", "try-restart", "systemd-timesyncd")),
+    ("/etc/chrony/", ("systemctl", "try-restart", "chrony")),
+    ("/etc/udev/", ("udevadm", "control", "--reload")),
+    ("/etc/udev/", ("udevadm", "trigger")),
+)
+"""Which folder's files are taken in by which command."""
+
+
+def change(versions: Versions, after: str, *, renewed: bool = False) -> None:
+    """Put a complete installation in force and start it.
+
+    Parameters
+    ----------
+    versions
+        The device's installations.
+    after
+        The one that is to be in force.
+    renewed
+        It has to be started anew although it is in force: its credentials changed.
+
+    Raises
+    ------
+    SetupError
+        It does not start. The one before is in force again, where there was one.
+    """
+    earlier = versions.pending()
+    if earlier is not None and earlier.after != after:
+        settle(versions)
+        earlier = None
+    before = earlier.before if earlier is not None else versions.current()
+    if before == after and not renewed:
+        return
+    versions.note(Pending(before, after))
+    take_in(versions.put(after))
+    _confirm(versions, Pending(before, after), "restart")
+
+
+def settle(versions: Versions) -> None:
+    """End a change that the power cut: start what is in force, or go back; errors as `change`."""
+    pending = versions.pending()
+    if pending is None:
+        return
+    if versions.current() == pending.after:
+        _confirm(versions, pending, "start")
+        return
+    if pending.before is not None:
+        take_in(versions.place(pending.before))
+    versions.settled()
+
+
+def take_in(changed: Iterable[str]) -> None:
+    """Have the system take in files of its own that changed."""
+    places = list(changed)
+    for folder, command in _TAKES_IN:
+        if any(place.startswith(folder) for place in places):
+            attempt(*command)
+
+
+def _confirm(versions: Versions, pending: Pending, verb: str) -> None:
+    """Start what is in force and, where it does not start, what was before."""
+    done = run("systemctl", "enable", *UNITS)
+    if done.returncode == 0:
+        done = run("systemctl", verb, UNITS[0])
+    if done.returncode == 0:
+        versions.settled()
+        return
+    failed = f"{pending.after} does not start: {why(done)}"
+    if pending.before in {None, pending.after}:
+        # The change stays noted, so that the next start of the machine tries again.
+        raise SetupError(f"{failed}; see journalctl -u {UNITS[0]}")
+    assert pending.before is not None  # noqa: S101  # for the type checker
+    take_in(versions.put(pending.before))
+    run("systemctl", "restart", UNITS[0])
+    versions.settled()
+    raise SetupError(f"{failed}; {pending.before} is in force again")

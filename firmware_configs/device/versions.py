@@ -1,0 +1,102 @@
+"""Which installation is in force: `/opt/mien` leads to one of those in `/opt/mien-versions`.
+
+An installation is a virtual environment with its settings and the system's files that go with it.
+It is complete once its self-test passed, and the link only ever leads to what is complete. Program
+and settings change in one instant, because /etc/mien/mien.toml goes through the same link.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from firmware_configs.device.files import link, place_tree, synchronise, write
+
+VERSIONS = Path("opt/mien-versions")
+CURRENT = Path("opt/mien")
+SETTINGS = Path("etc/mien/mien.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change from one installation (None: from none) to another that is not settled yet."""
+
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The installations below a root folder."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the installations are."""
+        return self.root / VERSIONS
+
+    def path(self, name: str) -> Path:
+        """Return the folder of an installation."""
+        return self.folder / name
+
+    def names(self) -> list[str]:
+        """Return all installations, complete or not."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(each.name for each in self.folder.iterdir() if each.is_dir())
+
+    def current(self) -> str | None:
+        """Return the installation in force."""
+        place = self.root / CURRENT
+        return place.readlink().name if place.is_symlink() else None
+
+    def foreign(self) -> bool:
+        """Say whether something that no card made is where the link should be."""
+        place = self.root / CURRENT
+        return place.exists() and not place.is_symlink()
+
+    def complete(self, name: str) -> bool:
+        """Say whether an installation passed its self-test."""
+        return (self.path(name) / "complete").exists()
+
+    def completed(self, name: str) -> None:
+        """Note that an installation passed its self-test; all of it is on the disk before."""
+        os.sync()
+        write(self.path(name) / "complete", b"")
+
+    def remove(self, name: str) -> None:
+        """Remove an installation; first of all it ceases to be a complete one."""
+        (self.path(name) / "complete").unlink(missing_ok=True)
+        shutil.rmtree(self.path(name))
+        synchronise(self.folder)
+
+    def put(self, name: str) -> list[str]:
+        """Put a complete installation in force; return the system's files that changed."""
+        if not self.complete(name):
+            raise AssertionError(name)
+        changed = self.place(name)
+        link(self.root / CURRENT, str(Path(VERSIONS.name, name)))
+        link(self.root / SETTINGS, str(Path("../..", CURRENT, "mien.toml")))
+        return changed
+
+    def place(self, name: str) -> list[str]:
+        """Put an installation's system files in their places; return those that changed."""
+        return place_tree(self.path(name) / "system", self.root)
+
+    def pending(self) -> Pending | None:
+        """Return the change that is not settled."""
+        file = self.folder / "pending"
+        return Pending(**json.loads(file.read_text("utf-8"))) if file.exists() else None
+
+    def note(self, pending: Pending) -> None:
+        """Note a change before it is begun."""
+        write(self.folder / "pending", json.dumps(asdict(pending)).encode())
+
+    def settled(self) -> None:
+        """Note that no change is under way."""
+        (self.folder / "pending").unlink(missing_ok=True)
+        synchronise(self.folder)

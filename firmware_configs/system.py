@@ -1,0 +1,119 @@
+"""The system's files that a card brings: units, rules, limits of the log, clock, watchdog."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from edge.broker import parse_url
+from edge.errors import MienError
+from firmware_configs.answers import Answers
+from firmware_configs.board import Board, Image
+
+_PACKAGE = Path(__file__).parent
+_PLACES = {
+    ".": "etc/systemd/system",
+    "sysusers.d": "etc/sysusers.d",
+    "tmpfiles.d": "etc/tmpfiles.d",
+    "udev": "etc/udev/rules.d",
+}
+"""Where the files of a folder of systemd/ belong on a device."""
+
+SETTLE = """\
+[Unit]
+Description=End an update of Mien that the power cut
+ConditionPathExists=/opt/mien-versions/pending
+After=mien.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -B /opt/mien/setup --settle
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+JOURNAL = """\
+# The log wears a card out, and may not fill it.
+[Journal]
+SystemMaxUse=50M
+RuntimeMaxUse=16M
+MaxRetentionSec=1month
+"""
+
+CHRONY = """\
+# A board without a battery starts years ago: step at once, then keep the kernel's clock told.
+makestep 1 3
+rtcsync
+"""
+
+
+def units() -> Path:
+    """Return the folder of unit files: beside the package in a wheel, above it in a source tree.
+
+    Raises
+    ------
+    MienError
+        The installation lacks it.
+    """
+    for folder in (_PACKAGE / "systemd", _PACKAGE.parent / "systemd"):
+        if (folder / "mien.service").is_file():
+            return folder
+    raise MienError("the unit files are missing from this installation; install mien anew")
+
+
+def setup_unit(image: Image) -> str:
+    """Return the unit that sets a device up at its first boot, and at the next where that failed."""
+    return f"""\
+[Unit]
+Description=Set this device up for Mien, from its card
+ConditionPathExists=!/opt/mien-versions/done
+RequiresMountsFor={image.mount}
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -B {image.mount}/mien/setup
+TimeoutStartSec=1h
+StandardOutput=journal+console
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def files(board: Board, answers: Answers) -> dict[str, str]:
+    """Return every file by its place below the root."""
+    found = {
+        f"{_PLACES[place]}/{file.name}": file.read_text(encoding="utf-8")
+        for folder in (units(), *sorted(each for each in units().iterdir() if each.is_dir()))
+        if (place := str(folder.relative_to(units()))) in _PLACES
+        for file in sorted(folder.iterdir())
+        if file.is_file()
+    }
+    found["etc/systemd/system/mien-settle.service"] = SETTLE
+    found["etc/systemd/journald.conf.d/50-mien.conf"] = JOURNAL
+    found["etc/systemd/system.conf.d/50-mien-watchdog.conf"] = (
+        "# The hardware watchdog: systemd feeds it, and the board starts anew when it does not.\n"
+        f"[Manager]\nRuntimeWatchdogSec={board.watchdog.seconds}\nRebootWatchdogSec=2min\n"
+    )
+    found["etc/systemd/system/mien.service.d/50-card.conf"] = _network(answers)
+    found["etc/chrony/conf.d/50-mien.conf"] = CHRONY + (
+        f"server {answers.ntp} iburst\n" if answers.ntp else ""
+    )
+    if answers.ntp:
+        found["etc/systemd/timesyncd.conf.d/50-mien.conf"] = f"[Time]\nNTP={answers.ntp}\n"
+    return dict(sorted(found.items()))
+
+
+def _network(answers: Answers) -> str:
+    """Return whom the daemon may talk to: the broker, where the card knows its address."""
+    host = parse_url(answers.broker).host
+    streams = any(uri.startswith(("rtsp:", "http:", "https:")) for uri in answers.cameras)
+    try:
+        allowed = str(ipaddress.ip_address(host))
+    except ValueError:
+        allowed = "any"
+    why = "the broker"
+    if streams or allowed == "any":
+        allowed, why = "any", "a name can be at any address, and a card asks no name server"
+    return f"# {why}\n[Service]\nIPAddressAllow={allowed}\n"
