@@ -55,8 +55,8 @@ ethernets:
 def user_data(board: Board, image: Image, answers: Answers) -> str:
     """Return cloud-init's user-data.
 
-    What has to be done is begun by `bootcmd`, the one list that is run at every boot: a boot that the
-    power cut begins anew, and once all is done the unit's condition says so.
+    What has to be done is begun by `bootcmd`, the one list that is run at every boot: where the
+    power was cut it begins anew, and once all is done the unit's condition says so.
     """
     script = (
         "mkdir -p /run/systemd/system\n"

@@ -21,8 +21,8 @@ from firmware_configs.device.files import SetupError, write
 from firmware_configs.device.versions import CURRENT, SETTINGS, Versions
 
 LEFT_OUT = ("camera", "broker")
-"""Groups of the self-test that do not judge an installation: the daemon in force has the camera, and
-a first boot needs no network. The daemon's own reports tell how those are."""
+"""Groups of the self-test that do not judge an installation: the daemon in force has the camera,
+and a first boot needs no network. The daemon's own reports tell how those are."""
 
 RUN = Path("run/mien-setup")
 _BEGIN, _END = "# mien: begin", "# mien: end"
@@ -130,9 +130,7 @@ def _settings(card: Card, root: Path, device_id: str, username: str | None) -> t
     if now.is_file():
         settings = now.read_text(encoding="utf-8")
         if not before.is_file() or settings != before.read_text(encoding="utf-8"):
-            say(
-                f"/{SETTINGS} is not a card's and is kept; the new card's: /{CURRENT}/mien.toml.card"
-            )
+            say(f"/{SETTINGS} is no card's and is kept; the card's: /{CURRENT}/mien.toml.card")
             return settings, text
     return text, text
 
