@@ -1,9 +1,9 @@
 """Makes a lock: the newest wheels that an image's requirements allow, with what those require.
 
 pip judges the markers of requirements (`python_version < "3.11"`) by the Python it runs on, also
-when it is asked for another one, so they are judged here, for the image's. There is no backtracking:
-what narrows a version that was already chosen chooses it anew, until nothing changes; where that
-finds none, the image's requirements have to say more.
+when it is asked for another one, so they are judged here, for the image's. There is no
+backtracking: what narrows a version that was already chosen chooses it anew, until nothing changes;
+where that finds none, the image's requirements have to say more.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from firmware_configs.tried import never_on_hardware
 _HOW = {
     "cloud-init": "write the image to a card, then copy everything in this folder onto its boot "
     "partition, over the files that are there",
-    "firstrun": "write the image with `rpi-imager --cli --first-run-script firstrun.sh IMAGE DEVICE`, "
-    "then copy the folder mien onto the boot partition",
+    "firstrun": "write the image with `rpi-imager --cli --first-run-script firstrun.sh IMAGE "
+    "DEVICE`, then copy the folder mien onto the boot partition",
     "by-hand": "write the image as its maker says; copy the folder mien to /opt/mien-card on the "
     "device, and run there: sudo python3 -B /opt/mien-card/mien/setup",
 }
@@ -21,16 +21,16 @@ def notes(name: str, board: Board, image: Image, answers: Answers, *, debs: bool
     lines = [f"{board.title}: {image.os}", f"to use it: {_HOW[image.boot]}"]
     if answers.fleet:
         lines.append(
-            f"{len(answers.fleet)} devices: card/ is for all of them; devices/ID is copied over it, "
-            "onto that device's card alone"
+            f"{len(answers.fleet)} devices: card/ is for all of them; devices/ID is copied over "
+            "it, onto that device's card alone"
         )
     if answers.secrets():
         lines.append(_secrets(image))
     wanted = [*image.missing, *(board.accelerator.missing if board.accelerator else ())]
     if wanted and not debs:
         lines.append(
-            f"the image lacks {', '.join(wanted)}: give --debs FOLDER with them, or the device needs "
-            "a network to get them"
+            f"the image lacks {', '.join(wanted)}: give --debs FOLDER with them, or install them "
+            "by hand"
         )
     lines += _of_the_board(board, image)
     if never_on_hardware(name):
@@ -40,9 +40,7 @@ def notes(name: str, board: Board, image: Image, answers: Answers, *, debs: bool
 
 def _secrets(image: Image) -> str:
     if image.boot == "by-hand":
-        return (
-            "mien/credentials holds secrets: the setup takes them to /etc/mien and wipes them here"
-        )
+        return "mien/credentials holds secrets: the setup takes them to /etc/mien, and wipes them"
     return (
         "mien/credentials holds secrets, and whoever holds the card can read its boot partition "
         "(FAT keeps no owners): the first boot takes them to /etc/mien/credentials and wipes them "

@@ -1,4 +1,4 @@
-"""Makes a card: every file of the boot partition, in a new folder that is there whole or not at all."""
+"""Makes a card: every file of the boot partition, in a new folder, whole or not at all."""
 
 from __future__ import annotations
 

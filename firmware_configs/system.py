@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge.broker import parse_url
@@ -62,8 +63,17 @@ def units() -> Path:
     raise MienError("the unit files are missing from this installation; install mien anew")
 
 
+def shared() -> Iterator[tuple[str, Path]]:
+    """Yield the files of systemd/, each with the folder on a device that it belongs in."""
+    for folder, place in _PLACES.items():
+        if (units() / folder).is_dir():
+            for file in sorted((units() / folder).iterdir()):
+                if file.is_file():
+                    yield place, file
+
+
 def setup_unit(image: Image) -> str:
-    """Return the unit that sets a device up at its first boot, and at the next where that failed."""
+    """Return the unit that sets a device up at its first boot, and where it failed at the next."""
     return f"""\
 [Unit]
 Description=Set this device up for Mien, from its card
@@ -83,13 +93,7 @@ WantedBy=multi-user.target
 
 def files(board: Board, answers: Answers) -> dict[str, str]:
     """Return every file by its place below the root."""
-    found = {
-        f"{_PLACES[place]}/{file.name}": file.read_text(encoding="utf-8")
-        for folder in (units(), *sorted(each for each in units().iterdir() if each.is_dir()))
-        if (place := str(folder.relative_to(units()))) in _PLACES
-        for file in sorted(folder.iterdir())
-        if file.is_file()
-    }
+    found = {f"{place}/{file.name}": file.read_text(encoding="utf-8") for place, file in shared()}
     found["etc/systemd/system/mien-settle.service"] = SETTLE
     found["etc/systemd/journald.conf.d/50-mien.conf"] = JOURNAL
     found["etc/systemd/system.conf.d/50-mien-watchdog.conf"] = (

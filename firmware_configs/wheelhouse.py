@@ -1,8 +1,8 @@
 """The wheels that a card carries: named and hashed by a lock, fetched or taken from a folder.
 
 A lock (`locks/NAME.txt`) is a pip requirements file with one exact version and one hash a package,
-those of the one wheel that a board's Python and machine take. Mien's own wheel is not in it: that is
-built, or given, when a card is made.
+those of the one wheel that a board's Python and machine take. Mien's own wheel is not in it: that
+is built, or given, when a card is made.
 """
 
 from __future__ import annotations
@@ -148,8 +148,11 @@ def _fetch(image: Image, pins: Sequence[Pin], into: Path) -> None:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text("".join(f"{pin}\n" for pin in pins), encoding="utf-8")
         pip(
-            ["download", "--no-deps", "--require-hashes", "-d", str(into), *pip_target(image)]
-            + ["-r", str(requirements)],
+            [
+                *("download", "--no-deps", "--require-hashes", "-d", str(into)),
+                *pip_target(image),
+                *("-r", str(requirements)),
+            ],
             f"the wheels of {image.lock} for Python {image.python} on {image.machine}",
         )
 

@@ -111,8 +111,8 @@ def _environment(card: Card, folder: Path) -> None:
         raise SetupError(f"{wheels}: has no pip")
     # Debian may have no pip, and a venv without ensurepip gets none; a wheel of it runs as it is.
     must(
-        str(folder / "bin/python"), str(pip / "pip"), "install", "--quiet", "--no-index", "--no-deps",
-        "--no-cache-dir", "--disable-pip-version-check", "--require-hashes",
+        str(folder / "bin/python"), str(pip / "pip"), "install", "--quiet", "--no-index",
+        "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--require-hashes",
         f"--find-links={wheels}", f"--requirement={card.folder / 'requirements.txt'}",
     )  # fmt: skip
 

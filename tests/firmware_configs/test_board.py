@@ -144,7 +144,7 @@ def test_a_file_that_is_not_right_is_refused_in_one_line(
     folder: Path, wrong: str, said: str
 ) -> None:
     (folder / "base.toml").write_text(wrong)
-    with pytest.raises(ConfigError, match="base.toml: ") as caught:
+    with pytest.raises(ConfigError, match=r"base\.toml: ") as caught:
         load_board("base")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
