@@ -85,7 +85,8 @@ def _host_name(device_id: str) -> list[str]:
 
 def _users(admin: Admin | None) -> list[str]:
     if admin is None:
-        return ["users: []"]
+        # The image's own user, with a locked password; an empty list is against the schema.
+        return []
     return [
         "users:",
         f"  - name: {json.dumps(admin.name)}",

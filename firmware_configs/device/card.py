@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firmware_configs.device.files import SetupError, sha256, wipe, write
+from firmware_configs.device.files import PART, SetupError, sha256, wipe, write
 
 SCHEMA = "mien-card/1"
 CREDENTIALS = Path("etc/mien/credentials")
@@ -94,7 +94,7 @@ class Card:
         folder.chmod(0o700)
         new = False
         for file in sorted((self.folder / "credentials").glob("*")):
-            if file.name not in self.manifest.networks:
+            if file.name not in self.manifest.networks and not file.name.endswith(PART):
                 new |= write(folder / file.name, file.read_bytes(), 0o600)
         return new
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 PART = ".mien-part"
-"""The end of the name of a file that is not finished; the next run writes it anew."""
+"""The end of the name of a file that is not finished, or not quite gone; a next run sees to it."""
 
 
 class SetupError(Exception):
@@ -75,12 +75,16 @@ def wipe(file: Path) -> None:
     A card may keep what was written before in spare blocks that no program reaches; only a secret
     that never was on it cannot be read from it.
     """
-    size = file.stat().st_size
-    with file.open("r+b") as sink:
-        sink.write(bytes(size))
+    # By another name first: what is cut off here must not be taken for the secret itself.
+    part = file if file.name.endswith(PART) else file.with_name(file.name + PART)
+    if part != file:
+        file.replace(part)
+        synchronise(file.parent)
+    with part.open("r+b") as sink:
+        sink.write(bytes(part.stat().st_size))
         sink.flush()
         os.fsync(sink.fileno())
-    file.unlink()
+    part.unlink()
     synchronise(file.parent)
 
 
