@@ -67,6 +67,11 @@ def _camera(board: Board, image: Image, uri: str, name: str) -> dict[str, Any]:
     scheme = uri.partition(":")[0]
     if scheme == "picamera2" and "python3-picamera2" not in image.packages:
         raise UsageError(f"camera {uri}: {image.os} has no picamera2; give another --camera")
+    if "@" in uri.partition("//")[2].partition("/")[0]:
+        raise UsageError(
+            f"camera {uri.rpartition('@')[2]}: its URI holds a user or a password, which whoever "
+            "holds the card could read; add them to /etc/mien/mien.toml on the device"
+        )
     camera: dict[str, Any] = {"uri": uri, "name": name}
     usual = board.camera
     for table, schemes in CAMERA_TABLES.items():

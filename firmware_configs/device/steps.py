@@ -145,7 +145,7 @@ def _selftest(folder: Path, root: Path, *, at_work: bool) -> None:
     handed = _handed_over(root)
     done = run(*command, more={"CREDENTIALS_DIRECTORY": str(handed)})
     shutil.rmtree(handed)
-    for line in done.stdout.splitlines():
+    for line in (done.stdout + done.stderr).splitlines():
         say(line)
     if done.returncode != 0:
         raise SetupError(f"the self-test failed (exit code {done.returncode})")

@@ -197,6 +197,11 @@ WRONG = [
         UsageError,
         "camera picamera2:0: Ubuntu Server 24.04 .* has no picamera2; give another --camera",
     ),
+    (
+        {"answers": Answers("lobby", "mqtt://x", cameras=("rtsp://u:hunter2@cam/1",))},
+        UsageError,
+        "^camera cam/1: its URI holds a user or a password",
+    ),
     ({"answers": Answers("lobby", "http://x")}, ConfigError, "mqtt.url: broker 'http://x': not an"),
     (
         {"answers": Answers("lobby", "mqtt://x", files={"password": b"p\n"})},
@@ -215,6 +220,7 @@ def test_what_cannot_be_made_is_refused_in_one_line_and_nothing_is_left(
     with pytest.raises(error, match=said) as caught:
         render.render(order)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
     assert sorted(shop.folder.iterdir()) == before
 
 
