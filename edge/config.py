@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edge import credentials
 from edge.broker import parse_url
 from edge.errors import ConfigError
 from edge.settings import CAMERA_TABLES, Camera, Emotion, Mqtt, Settings, Stream
@@ -115,6 +116,11 @@ def _check_mqtt(mqtt: Mqtt, source: str) -> None:
         )
     if mqtt.key_file is not None and mqtt.cert_file is None:
         raise ConfigError(f"{source}: mqtt.key_file: its certificate is missing; set cert_file")
+    for name, value in (*files.items(), ("password_file", mqtt.password_file)):
+        try:
+            credentials.check(value or "")
+        except ConfigError as exc:
+            raise ConfigError(f"{source}: mqtt.{name}: {exc}") from None
     if mqtt.password_file is not None and mqtt.username is None:
         raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
+    {"credentials"},
     {"datatypes", "clock", "payloads", "boards", "broker", "backoff", "settings", "signature"},
     {"config", "bundle"},
     {"imaging", "runtime"},
