@@ -62,6 +62,20 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     return parse(_merged(table, override), source="environment")
 
 
+def loads(text: str, *, source: str) -> Settings:
+    """Read the settings from the text of a TOML file, which errors name as `source`.
+
+    Raises
+    ------
+    ConfigError
+        It is not TOML, or holds a key or value that does not exist.
+    """
+    try:
+        return parse(tomllib.loads(text), source=source)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{source}: not TOML: {exc}") from exc
+
+
 def parse(table: Mapping[str, Any], *, source: str) -> Settings:
     """Validate settings that were read from `source`, which errors name."""
     try:

@@ -26,7 +26,7 @@ LAYERS = [
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
-    {"reload", "loop", "schema", "bench", "aim"},
+    {"reload", "loop", "schema", "bench", "aim", "install"},
     {"daemon"},
     {"demo"},
     {"__main__"},
