@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edge import credentials
 from edge.broker import parse_url
 from edge.errors import ConfigError
 from edge.settings import CAMERA_TABLES, Camera, Emotion, Mqtt, Settings, Stream
@@ -59,6 +60,20 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     if not override:
         return checked
     return parse(_merged(table, override), source="environment")
+
+
+def loads(text: str, *, source: str) -> Settings:
+    """Read the settings from the text of a TOML file, which errors name as `source`.
+
+    Raises
+    ------
+    ConfigError
+        It is not TOML, or holds a key or value that does not exist.
+    """
+    try:
+        return parse(tomllib.loads(text), source=source)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{source}: not TOML: {exc}") from exc
 
 
 def parse(table: Mapping[str, Any], *, source: str) -> Settings:
@@ -115,6 +130,11 @@ def _check_mqtt(mqtt: Mqtt, source: str) -> None:
         )
     if mqtt.key_file is not None and mqtt.cert_file is None:
         raise ConfigError(f"{source}: mqtt.key_file: its certificate is missing; set cert_file")
+    for name, value in (*files.items(), ("password_file", mqtt.password_file)):
+        try:
+            credentials.check(value or "")
+        except ConfigError as exc:
+            raise ConfigError(f"{source}: mqtt.{name}: {exc}") from None
     if mqtt.password_file is not None and mqtt.username is None:
         raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
 

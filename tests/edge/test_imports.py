@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
+    {"credentials"},
     {"datatypes", "clock", "payloads", "boards", "broker", "backoff", "settings", "signature"},
     {"config", "bundle"},
     {"imaging", "runtime"},
@@ -25,7 +26,7 @@ LAYERS = [
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
-    {"reload", "loop", "schema", "bench", "aim"},
+    {"reload", "loop", "schema", "bench", "aim", "install"},
     {"daemon"},
     {"demo"},
     {"__main__"},
