@@ -55,6 +55,11 @@ def _of_the_board(board: Board, image: Image) -> list[str]:
             "a CSI camera has to be named to the device tree: sudo /opt/nvidia/jetson-io/"
             "jetson-io.py writes an overlay into /boot/extlinux/extlinux.conf; then restart"
         )
+        lines.append(
+            "the unit keeps the daemon from NVIDIA's own devices and from the CSI camera's socket: "
+            "sudo systemctl edit mien allows them; which ones was never tried. USB cameras need "
+            "nothing"
+        )
     if board.power is not None and board.power.nvpmodel is not None:
         lines.append(f"the setup sets the power mode {board.power.nvpmodel} (nvpmodel), once")
     if board.accelerator is not None:

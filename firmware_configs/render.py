@@ -55,16 +55,16 @@ def render(order: Order) -> list[str]:
     """
     board, image = chosen(order.board, order.role, order.image)
     role = load_role(order.role)
-    text = config.to_toml(settings(board, role, image, order.answers))
+    merged = settings(board, role, image, order.answers)
     with _new_folder(order.out) as out:
         card = out / "card" if order.answers.fleet else out
         _write(card, boot.files(board, image, order.answers))
         mien = card / "mien"
-        _write(mien, {"mien.toml": text, "setup/__main__.py": _MAIN})
+        _write(mien, {"mien.toml": config.to_toml(merged), "setup/__main__.py": _MAIN})
         for file in sorted((_PACKAGE / "device").glob("*.py")):
             _copy(file, mien / "setup/firmware_configs/device" / file.name)
         _copy(_PACKAGE / "__init__.py", mien / "setup/firmware_configs/__init__.py")
-        _write(mien / "system", system.files(board, order.answers))
+        _write(mien / "system", system.files(board, merged, order.answers))
         _packages(board, image, order.debs, mien / "debs")
         _wheels(image, order, mien)
         _credentials(image, order.answers, out, mien)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.broker import parse_url
-from edge.errors import MienError
+from edge.install import shipped
+from edge.install.network import reach
+from edge.install.place import find
+from edge.settings import Settings
 from firmware_configs.answers import Answers
 from firmware_configs.board import Board, Image
 
-_PACKAGE = Path(__file__).parent
+DEVICE = find("system", Path("/"), {})
+"""Where `mien install` puts things on a machine; a card puts them there too."""
+
 _PLACES = {
     ".": "etc/systemd/system",
     "sysusers.d": "etc/sysusers.d",
@@ -49,25 +52,11 @@ rtcsync
 """
 
 
-def units() -> Path:
-    """Return the folder of unit files: beside the package in a wheel, above it in a source tree.
-
-    Raises
-    ------
-    MienError
-        The installation lacks it.
-    """
-    for folder in (_PACKAGE / "systemd", _PACKAGE.parent / "systemd"):
-        if (folder / "mien.service").is_file():
-            return folder
-    raise MienError("the unit files are missing from this installation; install mien anew")
-
-
 def shared() -> Iterator[tuple[str, Path]]:
     """Yield the files of systemd/, each with the folder on a device that it belongs in."""
     for folder, place in _PLACES.items():
-        if (units() / folder).is_dir():
-            for file in sorted((units() / folder).iterdir()):
+        if (shipped.folder() / folder).is_dir():
+            for file in sorted((shipped.folder() / folder).iterdir()):
                 if file.is_file():
                     yield place, file
 
@@ -91,33 +80,21 @@ WantedBy=multi-user.target
 """
 
 
-def files(board: Board, answers: Answers) -> dict[str, str]:
+def files(board: Board, settings: Settings, answers: Answers) -> dict[str, str]:
     """Return every file by its place below the root."""
     found = {f"{place}/{file.name}": file.read_text(encoding="utf-8") for place, file in shared()}
     found["etc/systemd/system/mien-settle.service"] = SETTLE
     found["etc/systemd/journald.conf.d/50-mien.conf"] = JOURNAL
-    found["etc/systemd/system.conf.d/50-mien-watchdog.conf"] = (
+    # In the place of the one that is shipped, which does not know the board.
+    found["etc/systemd/system.conf.d/mien-watchdog.conf"] = (
         "# The hardware watchdog: systemd feeds it, and the board starts anew when it does not.\n"
         f"[Manager]\nRuntimeWatchdogSec={board.watchdog.seconds}\nRebootWatchdogSec=2min\n"
     )
-    found["etc/systemd/system/mien.service.d/50-card.conf"] = _network(answers)
+    allowed = shipped.drop_in(DEVICE, settings, reach(settings))
+    found[str(allowed.path.relative_to("/"))] = allowed.text
     found["etc/chrony/conf.d/50-mien.conf"] = CHRONY + (
         f"server {answers.ntp} iburst\n" if answers.ntp else ""
     )
     if answers.ntp:
         found["etc/systemd/timesyncd.conf.d/50-mien.conf"] = f"[Time]\nNTP={answers.ntp}\n"
     return dict(sorted(found.items()))
-
-
-def _network(answers: Answers) -> str:
-    """Return whom the daemon may talk to: the broker, where the card knows its address."""
-    host = parse_url(answers.broker).host
-    streams = any(uri.startswith(("rtsp:", "http:", "https:")) for uri in answers.cameras)
-    try:
-        allowed = str(ipaddress.ip_address(host))
-    except ValueError:
-        allowed = "any"
-    why = "the broker"
-    if streams or allowed == "any":
-        allowed, why = "any", "a name can be at any address, and a card asks no name server"
-    return f"# {why}\n[Service]\nIPAddressAllow={allowed}\n"

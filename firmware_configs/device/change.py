@@ -12,15 +12,18 @@ UNITS = ("mien.service", "mien-settle.service")
 """What starts with the machine: the daemon, and `settle`."""
 
 _TAKES_IN = (
-    ("/etc/sysusers.d/", ("systemd-sysusers",)),
-    ("/etc/tmpfiles.d/", ("systemd-tmpfiles", "--create")),
+    ("/etc/sysusers.d/", ("systemd-sysusers", "mien.conf")),
+    ("/etc/tmpfiles.d/", ("systemd-tmpfiles", "--create", "mien.conf")),
     ("/etc/systemd/system.conf.d/", ("systemctl", "daemon-reexec")),
     ("/etc/systemd/", ("systemctl", "daemon-reload")),
     ("/etc/systemd/journald.conf.d/", ("systemctl", "try-restart", "systemd-journald")),
     ("/etc/systemd/timesyncd.conf.d/", ("systemctl", "try-restart", "systemd-timesyncd")),
     ("/etc/chrony/", ("systemctl", "try-restart", "chrony")),
     ("/etc/udev/", ("udevadm", "control", "--reload")),
-    ("/etc/udev/", ("udevadm", "trigger")),
+    (
+        "/etc/udev/",
+        ("udevadm", "trigger", *(f"--subsystem-match={name}" for name in ("video4linux", "usb"))),
+    ),
 )
 """Which folder's files are taken in by which command."""
 
@@ -77,6 +80,7 @@ def take_in(changed: Iterable[str]) -> None:
 
 def _confirm(versions: Versions, pending: Pending, verb: str) -> None:
     """Start what is in force and, where it does not start, what was before."""
+    versions.give_settings()
     done = run("systemctl", "enable", *UNITS)
     if done.returncode == 0:
         done = run("systemctl", verb, UNITS[0])
@@ -89,6 +93,7 @@ def _confirm(versions: Versions, pending: Pending, verb: str) -> None:
         raise SetupError(f"{failed}; see journalctl -u {UNITS[0]}")
     assert pending.before is not None  # noqa: S101  # for the type checker
     take_in(versions.put(pending.before))
+    versions.give_settings()
     run("systemctl", "restart", UNITS[0])
     versions.settled()
     raise SetupError(f"{failed}; {pending.before} is in force again")

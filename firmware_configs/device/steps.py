@@ -90,7 +90,7 @@ def _make(card: Card, versions: Versions, settings: tuple[str, str]) -> None:
     try:
         _environment(card, folder)
         for name, text in zip(("mien.toml", "mien.toml.card"), settings, strict=True):
-            write(folder / name, text.encode())
+            write(folder / name, text.encode(), 0o600)
         shutil.copytree(card.folder / "system", folder / "system")
         shutil.copytree(card.folder / "setup", folder / "setup")
         _selftest(folder, versions.root, at_work=kept is not None)

@@ -7,6 +7,7 @@ and settings change in one instant, because /etc/mien/mien.toml goes through the
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from firmware_configs.device.files import link, place_tree, synchronise, write
 VERSIONS = Path("opt/mien-versions")
 CURRENT = Path("opt/mien")
 SETTINGS = Path("etc/mien/mien.toml")
+GROUP = "mien"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,21 @@ class Versions:
         link(self.root / CURRENT, str(Path(VERSIONS.name, name)))
         link(self.root / SETTINGS, str(Path("../..", CURRENT, "mien.toml")))
         return changed
+
+    def give_settings(self) -> None:
+        """Let the daemon's group read the settings in force, and nobody else.
+
+        A person may write a camera's password into them. There is such a group once the system has
+        taken in the files that came with them.
+        """
+        file = self.root / CURRENT / "mien.toml"
+        try:
+            group = grp.getgrnam(GROUP).gr_gid
+        except KeyError:
+            file.chmod(0o644)
+            return
+        os.chown(file, -1, group)
+        file.chmod(0o640)
 
     def place(self, name: str) -> list[str]:
         """Put an installation's system files in their places; return those that changed."""

@@ -155,9 +155,9 @@ STUBS = {
     "netplan": 'echo "netplan $*" >> "$STUBS/log"',
     "nmcli": 'echo "nmcli $*" >> "$STUBS/log"',
     "nvpmodel": 'echo "nvpmodel $*" >> "$STUBS/log"',
-    "systemd-sysusers": 'echo "systemd-sysusers" >> "$STUBS/log"',
-    "systemd-tmpfiles": 'echo "systemd-tmpfiles" >> "$STUBS/log"',
-    "udevadm": 'echo "udevadm" >> "$STUBS/log"',
+    "systemd-sysusers": 'echo "systemd-sysusers $*" >> "$STUBS/log"',
+    "systemd-tmpfiles": 'echo "systemd-tmpfiles $*" >> "$STUBS/log"',
+    "udevadm": 'echo "udevadm $*" >> "$STUBS/log"',
 }
 """What stands for the system's programs: the seam is the root folder and PATH."""
 

@@ -22,7 +22,7 @@ from firmware_configs.answers import Answers, Wifi, fleet
 
 FIRST = Answers("lobby", "mqtt://10.0.0.1")
 SECOND = Answers("lobby", "mqtt://10.0.0.2")
-BROKER_FILE = "etc/systemd/system/mien.service.d/50-card.conf"
+BROKER_FILE = "etc/systemd/system/mien.service.d/50-mien.conf"
 FEWEST = 60
 """Changes that any run makes; fewer would mean that the killing does not work."""
 
@@ -64,6 +64,9 @@ def test_a_first_boot_needs_nothing_but_the_card(device: Device, first: Path) ->
     assert_in_force(device, "10.0.0.1")
     assert 'device_id = "lobby"' in device.text("etc/mien/mien.toml")
     assert "systemctl enable mien.service mien-settle.service" in device.log()
+    assert {"systemd-sysusers mien.conf", "systemd-tmpfiles --create mien.conf"} <= set(
+        device.log()
+    )
     assert (device.root / "opt/mien-versions/done").exists()
 
 
