@@ -41,7 +41,7 @@ def second(shop: Workshop) -> Path:
 
 def assert_in_force(device: Device, address: str) -> None:
     """Program, settings and the system's files are those of one card, whole, and started."""
-    assert (device.root / "opt/mien/complete").exists()
+    assert_whole(device)
     assert f'url = "mqtt://{address}"' in device.text("etc/mien/mien.toml")
     assert f"IPAddressAllow={address}\n" in device.text(BROKER_FILE)
     assert device.running() == device.version()
