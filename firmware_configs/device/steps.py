@@ -93,7 +93,7 @@ def _make(card: Card, versions: Versions, settings: tuple[str, str]) -> None:
             write(folder / name, text.encode(), 0o600)
         shutil.copytree(card.folder / "system", folder / "system")
         shutil.copytree(card.folder / "setup", folder / "setup")
-        _selftest(folder, versions.root, at_work=kept is not None)
+        _hold(folder, versions.root, at_work=kept is not None)
     except (SetupError, OSError) as exc:
         shutil.rmtree(folder, ignore_errors=True)
         rest = f"{kept} stays in force" if kept else "nothing is installed"
@@ -135,8 +135,23 @@ def _settings(card: Card, root: Path, device_id: str, username: str | None) -> t
     return text, text
 
 
-def _selftest(folder: Path, root: Path, *, at_work: bool) -> None:
-    """Run the installation's own self-test; it publishes its report where it gets through."""
+def selftest(root: Path) -> None:
+    """Hold the installation in force against its self-test: the gate for who updates the system.
+
+    Raises
+    ------
+    SetupError
+        It fails, or nothing is installed.
+    """
+    versions = Versions(root)
+    name = versions.current()
+    if name is None:
+        raise SetupError("nothing is installed")
+    _hold(versions.path(name), root, at_work=True)
+
+
+def _hold(folder: Path, root: Path, *, at_work: bool) -> None:
+    """Run an installation's own self-test; it publishes its report where it gets through."""
     # The daemon that is at work leaves what `busy` measures, not an idle board.
     skip = [*LEFT_OUT, *(["idle"] if at_work else [])]
     command = [str(folder / "bin/mien"), "selftest", "--config", str(folder / "mien.toml")]

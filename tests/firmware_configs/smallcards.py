@@ -230,6 +230,7 @@ class Device:
         return self.setup_of_its_own("--settle")
 
     def setup_of_its_own(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run the setup that stayed on the device."""
         installed = self.root / "opt/mien"
         assert (installed / "setup").is_dir()
         (self.stubs / "own").mkdir(exist_ok=True)

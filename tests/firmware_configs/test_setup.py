@@ -423,3 +423,20 @@ def test_two_setups_do_not_run_at_once(device: Device, first: Path) -> None:
         done = device.setup(first)
     assert done.returncode == 1
     assert done.stderr == "mien-setup: this device is being set up already\n"
+
+
+def test_who_updates_the_system_can_ask_whether_it_is_well(device: Device, first: Path) -> None:
+    device.setup(first)
+    assert device.setup_of_its_own("--selftest").returncode == 0
+    (device.stubs / "selftest-fails").touch()
+    done = device.setup_of_its_own("--selftest")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "mien-setup: the self-test failed (exit code 1)\n",
+    )
+    assert_in_force(device, "10.0.0.1")
+
+
+def test_nothing_that_is_installed_is_not_well(device: Device, first: Path) -> None:
+    done = device.setup(first, "--selftest")
+    assert (done.returncode, done.stderr) == (1, "mien-setup: nothing is installed\n")
