@@ -1,6 +1,6 @@
 """Sets a device up from its card, and updates it: every step may be repeated, and cut off anywhere.
 
-What is in force stays in force until the new installation's self-test has passed.
+What is in force stays in force until the new installation has stood its self-test: see `gate`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from firmware_configs.device import card as cards
-from firmware_configs.device.card import CREDENTIALS, Card
+from firmware_configs.device.card import Card
 from firmware_configs.device.change import change
-from firmware_configs.device.commands import attempt, must, run, say
+from firmware_configs.device.commands import attempt, must, say
 from firmware_configs.device.files import SetupError, write
+from firmware_configs.device.gate import RUN, hold
 from firmware_configs.device.versions import CURRENT, SETTINGS, Versions
 
-LEFT_OUT = ("camera", "broker")
-"""Groups of the self-test that do not judge an installation: the daemon in force has the camera,
-and a first boot needs no network. The daemon's own reports tell how those are."""
-
-RUN = Path("run/mien-setup")
 _BEGIN, _END = "# mien: begin", "# mien: end"
 
 
@@ -93,7 +89,7 @@ def _make(card: Card, versions: Versions, settings: tuple[str, str]) -> None:
             write(folder / name, text.encode(), 0o600)
         shutil.copytree(card.folder / "system", folder / "system")
         shutil.copytree(card.folder / "setup", folder / "setup")
-        _hold(folder, versions.root, at_work=kept is not None)
+        hold(folder, versions.root, versions.path(kept) if kept else None)
     except (SetupError, OSError) as exc:
         shutil.rmtree(folder, ignore_errors=True)
         rest = f"{kept} stays in force" if kept else "nothing is installed"
@@ -141,39 +137,13 @@ def selftest(root: Path) -> None:
     Raises
     ------
     SetupError
-        It fails, or nothing is installed.
+        It fails what it did not fail when it was put in force, or nothing is installed.
     """
     versions = Versions(root)
     name = versions.current()
     if name is None:
         raise SetupError("nothing is installed")
-    _hold(versions.path(name), root, at_work=True)
-
-
-def _hold(folder: Path, root: Path, *, at_work: bool) -> None:
-    """Run an installation's own self-test; it publishes its report where it gets through."""
-    # The daemon that is at work leaves what `busy` measures, not an idle board.
-    skip = [*LEFT_OUT, *(["idle"] if at_work else [])]
-    command = [str(folder / "bin/mien"), "selftest", "--config", str(folder / "mien.toml")]
-    for group in skip:
-        command += ["--skip", group]
-    handed = _handed_over(root)
-    done = run(*command, more={"CREDENTIALS_DIRECTORY": str(handed)})
-    shutil.rmtree(handed)
-    for line in (done.stdout + done.stderr).splitlines():
-        say(line)
-    if done.returncode != 0:
-        raise SetupError(f"the self-test failed (exit code {done.returncode})")
-
-
-def _handed_over(root: Path) -> Path:
-    """Return a folder with the credentials under the names that the unit gives them."""
-    folder = root / RUN / "credentials"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    for file in sorted((root / CREDENTIALS).glob("*")):
-        (folder / f"mqtt_{file.name}").symlink_to(file)
-    return folder
+    hold(versions.path(name), root, versions.path(name))
 
 
 def _finish(card: Card, versions: Versions) -> None:

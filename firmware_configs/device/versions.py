@@ -1,7 +1,7 @@
 """Which installation is in force: `/opt/mien` leads to one of those in `/opt/mien-versions`.
 
 An installation is a virtual environment with its settings and the system's files that go with it.
-It is complete once its self-test passed, and the link only ever leads to what is complete. Program
+It is complete once it stood its self-test, and the link only ever leads to what is complete. Program
 and settings change in one instant, because /etc/mien/mien.toml goes through the same link.
 """
 

@@ -130,12 +130,19 @@ STUBS = {
         test -e "$STUBS/pip-fails" && { echo "ERROR: No space left on device" >&2; exit 1; }
         cp "$STUBS/mien" "$(dirname "$0")/mien"
     """,
-    "mien": """
-        # DIR/bin/mien selftest ...
+    "mien": r"""
+        # DIR/bin/mien selftest --json ...
         echo "mien $*" >> "$STUBS/log"
         ls "$CREDENTIALS_DIRECTORY" > "$STUBS/handed-over"
-        echo "what it measured"
-        test ! -e "$STUBS/selftest-fails" && touch "$(dirname "$0")/../tested"
+        verdict() { test -e "$STUBS/$1-fails" && echo failed || echo passed; }
+        test -e "$STUBS/selftest-crashes" && exit 139
+        printf '{"checks": [{"name": "golden-frame", "verdict": "%s", "text": "differs"},' \
+            "$(verdict golden)"
+        printf '{"name": "latency-busy-total", "verdict": "%s", "text": "too slow"},' \
+            "$(verdict latency)"
+        printf '{"name": "spool-writable", "verdict": "%s", "text": "no room"}]}' \
+            "$(verdict spool)"
+        touch "$(dirname "$0")/../tested"
     """,
     "systemctl": """
         echo "systemctl $*" >> "$STUBS/log"

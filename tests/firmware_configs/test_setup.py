@@ -60,7 +60,7 @@ def assert_whole(device: Device) -> None:
 def test_a_first_boot_needs_nothing_but_the_card(device: Device, first: Path) -> None:
     done = device.setup(first)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "mien-setup: what it measured" in done.stdout
+    assert "mien-setup: the self-test ran: 3 checks, 0 failed\n" in done.stdout
     assert_in_force(device, "10.0.0.1")
     assert 'device_id = "lobby"' in device.text("etc/mien/mien.toml")
     assert "systemctl enable mien.service mien-settle.service" in device.log()
@@ -98,7 +98,9 @@ def test_the_daemon_at_work_is_not_held_against_an_idle_board(
     ]
 
 
-@pytest.mark.parametrize("trouble", ["selftest-fails", "pip-fails"])
+@pytest.mark.parametrize(
+    "trouble", ["golden-fails", "latency-fails", "selftest-crashes", "pip-fails"]
+)
 def test_an_update_that_fails_leaves_the_old_one_alone(
     device: Device, first: Path, second: Path, trouble: str
 ) -> None:
@@ -117,13 +119,40 @@ def test_an_update_that_fails_leaves_the_old_one_alone(
 
 
 def test_a_first_boot_that_fails_is_tried_again(device: Device, first: Path) -> None:
-    (device.stubs / "selftest-fails").touch()
+    (device.stubs / "golden-fails").touch()
     done = device.setup(first)
     assert done.returncode == 1
-    assert "the self-test failed (exit code 1); nothing is installed" in done.stderr
+    said = "the self-test failed: golden-frame: differs; nothing is installed"
+    assert done.stderr == f"mien-setup: {said}\n"
     assert device.version() is None
-    (device.stubs / "selftest-fails").unlink()
+    (device.stubs / "golden-fails").unlink()
     assert device.setup(first).returncode == 0
+    assert_in_force(device, "10.0.0.1")
+
+
+def test_a_device_that_is_slower_than_its_goals_is_set_up_and_tells_so(
+    device: Device, first: Path, second: Path
+) -> None:
+    (device.stubs / "latency-fails").touch()
+    done = device.setup(first)
+    assert done.returncode == 0
+    assert "mien-setup: latency-busy-total fails: too slow\n" in done.stdout
+    # It can be updated, for nothing fails that did not fail before.
+    done = device.setup(second)
+    assert done.returncode == 0
+    assert "mien-setup: latency-busy-total fails as before: too slow\n" in done.stdout
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_an_update_may_not_fail_what_did_not_fail_before(
+    device: Device, first: Path, second: Path
+) -> None:
+    (device.stubs / "latency-fails").touch()
+    device.setup(first)
+    (device.stubs / "spool-fails").touch()
+    done = device.setup(second)
+    assert done.returncode == 1
+    assert "the self-test failed: spool-writable: no room; " in done.stderr
     assert_in_force(device, "10.0.0.1")
 
 
@@ -428,12 +457,10 @@ def test_two_setups_do_not_run_at_once(device: Device, first: Path) -> None:
 def test_who_updates_the_system_can_ask_whether_it_is_well(device: Device, first: Path) -> None:
     device.setup(first)
     assert device.setup_of_its_own("--selftest").returncode == 0
-    (device.stubs / "selftest-fails").touch()
+    (device.stubs / "spool-fails").touch()
     done = device.setup_of_its_own("--selftest")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "mien-setup: the self-test failed (exit code 1)\n",
-    )
+    said = "mien-setup: the self-test failed: spool-writable: no room\n"
+    assert (done.returncode, done.stderr) == (1, said)
     assert_in_force(device, "10.0.0.1")
 
 
