@@ -89,7 +89,7 @@ def _add_render(commands: Commands) -> None:
     render.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
     who = render.add_argument_group("who the device is")
     who.add_argument("--device-id", metavar="ID|serial", help="`serial`: the board's own number")
-    who.add_argument("--fleet", type=Path, metavar="CSV", help="a table of devices: docs/flash.md")
+    who.add_argument("--fleet", type=Path, metavar="CSV|DIR", help="many devices: docs/flash.md")
     who.add_argument("--username", metavar="NAME", help="its user at the broker")
     for name, what in (
         ("password-file", "the broker's password, one line"),

@@ -16,6 +16,9 @@ from firmware_configs.device.card import SERIAL
 CREDENTIAL = "credential:mqtt_"
 """How mien.toml names a file of /etc/mien/credentials: the unit hands the folder over as `mqtt`."""
 
+FOLDER = {"username", "password", "client.pem", "client.key"}
+"""What may be in a device's folder, each file one of its credentials."""
+
 _COLUMNS = {"device_id", "username", "password", "cert", "key"}
 _PASSPHRASE = range(8, 64)
 
@@ -151,13 +154,16 @@ def read(file: Path) -> bytes:
 def fleet(file: Path) -> tuple[Device, ...]:
     """Read a table of devices: device_id, and of username, password, cert, key what there is.
 
-    `cert` and `key` are files, beside the table unless they say otherwise.
+    `cert` and `key` are files, beside the table unless they say otherwise. Where `file` is a
+    folder, each folder in it is a device, with files named as on the card: `FOLDER`.
 
     Raises
     ------
     MienError
         The table or one of its files cannot be read, or a row is not what it should be.
     """
+    if file.is_dir():
+        return tuple(_folder(each) for each in _named(file))
     text = read(file).decode(errors="replace").lstrip("\ufeff")
     rows = csv.DictReader(text.splitlines(), strict=True)
     columns = set(rows.fieldnames or ())
@@ -176,6 +182,28 @@ def fleet(file: Path) -> tuple[Device, ...]:
     if not ids:
         raise UsageError(f"{file}: names no device")
     return tuple(devices)
+
+
+def _named(file: Path) -> list[Path]:
+    folders = sorted(each for each in file.iterdir() if each.is_dir())
+    if not folders:
+        raise UsageError(f"{file}: has no folder of a device in it")
+    return folders
+
+
+def _folder(folder: Path) -> Device:
+    try:
+        name = device_id(folder.name)
+    except UsageError as exc:
+        raise UsageError(f"{folder}: {exc}") from None
+    files = {each.name: read(each) for each in sorted(folder.iterdir())}
+    unknown = sorted(set(files) - FOLDER)
+    if unknown:
+        raise UsageError(
+            f"{folder}: {unknown[0]!r} is none of the names known here: {', '.join(sorted(FOLDER))}"
+        )
+    username = files["username"].decode().strip() if "username" in files else None
+    return Device(name, username, {"device-id": f"{name}\n".encode(), **files})
 
 
 def _device(row: dict[str, str | None], file: Path, number: int) -> Device:

@@ -78,6 +78,13 @@ def user_data(board: Board, image: Image, answers: Answers) -> str:
     return "\n".join(lines) + "\n"
 
 
+def firmware(board: Board) -> dict[str, str]:
+    """Return what the Pi's firmware has to be told, which the setup adds to its config.txt."""
+    accelerator = board.accelerator
+    lines = [*board.camera.config_txt, *(accelerator.config_txt if accelerator else ())]
+    return {"config.txt": "\n".join(["[all]", *lines, ""])} if lines else {}
+
+
 def _host_name(device_id: str) -> list[str]:
     name = _NOT_IN_HOST_NAMES.sub("-", device_id.lower()).strip("-")
     return [] if device_id == SERIAL or not name else [f"hostname: {json.dumps(name)}"]

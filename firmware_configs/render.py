@@ -59,6 +59,7 @@ def render(order: Order) -> list[str]:
     with _new_folder(order.out) as out:
         card = out / "card" if order.answers.fleet else out
         _write(card, boot.files(board, image, order.answers))
+        _write(card / "mien", boot.firmware(board))
         mien = card / "mien"
         _write(mien, {"mien.toml": config.to_toml(merged), "setup/__main__.py": _MAIN})
         for file in sorted((_PACKAGE / "device").glob("*.py")):
@@ -104,7 +105,7 @@ def chosen(board_name: str, role_name: str, image_name: str | None) -> tuple[Boa
 def manifest(order: Order, board: Board, image: Image) -> Manifest:
     """Return what card.json says before the files are counted."""
     networks, take_in = boot.NETWORKS[image.boot]
-    power, accelerator = board.power, board.accelerator
+    power = board.power
     return Manifest(
         schema=SCHEMA,
         mien=__version__,
@@ -118,7 +119,6 @@ def manifest(order: Order, board: Board, image: Image) -> Manifest:
         version="",
         networks=networks,
         network_reload=take_in,
-        config_txt=[*board.camera.config_txt, *(accelerator.config_txt if accelerator else ())],
         nvpmodel=power.nvpmodel if power else None,
         jetson_clocks=power.jetson_clocks if power else False,
         files={},

@@ -117,9 +117,10 @@ def pip(arguments: Iterable[str], failed: str) -> None:
         command, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        said = errors[-1].removeprefix("ERROR: ") if errors else f"pip exited {done.returncode}"
-        raise MienError(f"{failed}: {said}")
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines
+        said = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
+        raise MienError(f"{failed}: pip: {said}")
 
 
 def collect(image: Image, given: Path | None, into: Path) -> list[Pin]:

@@ -47,7 +47,6 @@ class Manifest:
     version: str
     networks: dict[str, str]
     network_reload: list[str]
-    config_txt: list[str]
     nvpmodel: str | None
     jetson_clocks: bool
     files: dict[str, str]

@@ -3,8 +3,8 @@
 Some promises are of the program: bundles that are whole and golden vectors that pass. One that
 breaks them is never put in force. The others are of the device as well, and budgets are goals that
 no board was measured by: a first installation that misses some is put in force and tells so, as the
-daemon does, because a device that tells is better than none. An update may fail nothing that did not
-fail before.
+daemon does, because a device that tells is better than none. An update may fail nothing that did
+not fail before.
 """
 
 from __future__ import annotations

@@ -179,10 +179,10 @@ def _power(card: Card, root: Path) -> None:
 
 def _firmware(card: Card) -> bool:
     """Bring the card's lines into the firmware's config.txt; return whether it changed."""
-    lines, file = card.manifest.config_txt, card.folder.parent / "config.txt"
-    if not lines or not file.is_file():
+    lines, file = card.folder / "config.txt", card.folder.parent / "config.txt"
+    if not lines.is_file() or not file.is_file():
         return False
     text = file.read_text(encoding="utf-8")
     rest = re.sub(rf"(?ms)^{_BEGIN}$.*?^{_END}$\n?", "", text).rstrip()
-    block = "\n".join([_BEGIN, "[all]", *lines, _END])
+    block = f"{_BEGIN}\n{lines.read_text(encoding='utf-8')}{_END}"
     return write(file, f"{rest}\n\n{block}\n".encode(), file.stat().st_mode & 0o7777)

@@ -1,8 +1,8 @@
 """Which installation is in force: `/opt/mien` leads to one of those in `/opt/mien-versions`.
 
 An installation is a virtual environment with its settings and the system's files that go with it.
-It is complete once it stood its self-test, and the link only ever leads to what is complete. Program
-and settings change in one instant, because /etc/mien/mien.toml goes through the same link.
+It is complete once it stood its self-test, and the link only ever leads to what is complete.
+Program and settings change in one instant, because /etc/mien/mien.toml goes through the same link.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Versions:
         return place.exists() and not place.is_symlink()
 
     def complete(self, name: str) -> bool:
-        """Say whether an installation passed its self-test."""
+        """Say whether an installation stood its self-test."""
         return (self.path(name) / "complete").exists()
 
     def completed(self, name: str) -> None:
-        """Note that an installation passed its self-test; all of it is on the disk before."""
+        """Note that an installation stood its self-test; all of it is on the disk before."""
         os.sync()
         write(self.path(name) / "complete", b"")
 

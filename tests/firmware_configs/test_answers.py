@@ -97,6 +97,25 @@ def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
     assert second.files == {"device-id": b"b\n", "password": b"p2\n"}
 
 
+def test_a_fleet_may_be_a_folder_with_a_folder_for_each_device(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no folder of a device in it"):
+        answers.fleet(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "password").write_text(f"of {name}\n")
+        (tmp_path / name / "username").write_text("kiosk\n")
+    first, second = answers.fleet(tmp_path)
+    assert (first.device_id, first.username) == ("a", "kiosk")
+    assert second.files["password"] == b"of b\n"
+    assert second.files["device-id"] == b"b\n"
+    (tmp_path / "b" / "passwort").touch()
+    with pytest.raises(UsageError, match="b: 'passwort' is none of the names known here: client"):
+        answers.fleet(tmp_path)
+    (tmp_path / "b").rename(tmp_path / "b c")
+    with pytest.raises(UsageError, match="b c: device id 'b c': cannot be a level of a topic"):
+        answers.fleet(tmp_path)
+
+
 def test_a_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("hunter2\r\nrest\n")
