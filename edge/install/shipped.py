@@ -25,6 +25,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  # read, not written
 """What the locked-up unit cannot see."""
 
+_DESCRIPTION = re.compile(r"^Description=(.+)", re.MULTILINE)
 _EXAMPLE_CAMERA = re.compile(r'^uri = .*\nname = "camera"(?=\s)', re.MULTILINE)
 _EXAMPLE_BROKER = re.compile(r"^url = \S+", re.MULTILINE)
 
@@ -79,14 +80,16 @@ def units(place: Place, program: Path) -> tuple[File, ...]:
     """Return the units of a place, made to start the program."""
     source = folder() if place.scope == "system" else folder() / "user"
     named = sorted([*source.glob("*.service"), *source.glob("*.timer")])
-    return tuple(
-        File(
-            place.units / each.name,
-            each.read_text(encoding="utf-8").replace(PROGRAM, str(program)),
-            f"starts {program}" if each.suffix == ".service" else "when its service is started",
-        )
-        for each in named
-    )
+    return tuple(_unit(place, each, program) for each in named)
+
+
+def _unit(place: Place, source: Path, program: Path) -> File:
+    text = source.read_text(encoding="utf-8")
+    described = _DESCRIPTION.search(text)
+    why = [described[1] if described else source.name]
+    if PROGRAM in text:
+        why.append(str(program))
+    return File(place.units / source.name, text.replace(PROGRAM, str(program)), ", ".join(why))
 
 
 def support(place: Place) -> tuple[File, ...]:

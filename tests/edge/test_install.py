@@ -81,7 +81,7 @@ def test_it_only_says_what_it_would_do(root: Path, capsys: pytest.CaptureFixture
     assert files(root) == before
     said = capsys.readouterr().out
     assert said.startswith("as root, this would\n  write   ")
-    assert f"{root}/etc/systemd/system/mien.service: starts /opt/mien/bin/mien" in said
+    assert f"{root}/etc/systemd/system/mien.service: Mien expression recognition, /opt" in said
 
 
 def test_nobody_to_ask_is_no_yes(

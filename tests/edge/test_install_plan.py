@@ -155,18 +155,18 @@ def test_where_nothing_is_there_is_nothing_to_take_away(system: Place) -> None:
 
 def test_a_plan_is_said_in_a_line_for_each_step(system: Place) -> None:
     lines = str(installed(system)).splitlines()
-    assert "write   /etc/systemd/system/mien.service: starts /srv/mien/bin/mien" in lines
+    assert (
+        "write   /etc/systemd/system/mien.service: Mien expression recognition, /srv/mien/bin/mien"
+    ) in lines
     assert "make    /etc/mien/credentials: the broker's secrets, each a file" in lines
     assert "run     systemctl daemon-reload: read what is new" in lines
 
 
 def test_every_unit_starts_the_program_of_this_environment(system: Place, login: Place) -> None:
     for place in (system, login):
-        units = [file for file in wanted(place) if file.path.suffix == ".service"]
-        assert units
-        for unit in units:
-            assert shipped.PROGRAM not in unit.text
-            assert f"{PROGRAM} " in unit.text
+        units = {file.path.name: file.text for file in shipped.units(place, PROGRAM)}
+        assert f"ExecStart={PROGRAM} run" in units["mien.service"]
+        assert not any(shipped.PROGRAM in text for text in units.values())
 
 
 def test_a_spool_elsewhere_may_be_written_to(system: Place) -> None:
