@@ -35,7 +35,8 @@ def install(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     note = ""
     if place.scope == "system":
         resolvers = _look(place.at(_RESOLVERS)) or ""
-        reach = network.reach(settings, allow=options.allow, resolv_conf=resolvers)
+        allow = options.allow or shipped.told(_look(place.at(place.drop_in)) or "")
+        reach = network.reach(settings, allow=allow, resolv_conf=resolvers)
         files.append(shipped.drop_in(place, settings, reach))
         if reach.open:
             note = (

@@ -40,10 +40,11 @@ _LOCAL_NAME = re.compile(r"[^.]+|.+\.(local|lan|home|internal|home\.arpa)")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Addresses in systemd's notation, and in a few words what they are for."""
+    """Addresses in systemd's notation, in a few words what they are for, and which were told."""
 
     addresses: tuple[str, ...]
     why: str
+    told: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -80,7 +81,7 @@ def reach(settings: Settings, *, allow: Sequence[str] = (), resolv_conf: str = "
         addresses += _name_servers(resolv_conf)
     if ANYWHERE in addresses:
         addresses = [ANYWHERE]
-    return Reach(tuple(dict.fromkeys(addresses)), ", ".join(hosts) or "no host")
+    return Reach(tuple(dict.fromkeys(addresses)), ", ".join(hosts), tuple(told))
 
 
 def _hosts(settings: Settings) -> list[str]:

@@ -25,6 +25,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  # read, not written
 """What the locked-up unit cannot see."""
 
+_TOLD = "# --allow "
 _DESCRIPTION = re.compile(r"^Description=(.+)", re.MULTILINE)
 _EXAMPLE_CAMERA = re.compile(r'^uri = .*\nname = "camera"(?=\s)', re.MULTILINE)
 _EXAMPLE_BROKER = re.compile(r"^url = \S+", re.MULTILINE)
@@ -113,6 +114,7 @@ def drop_in(place: Place, settings: Settings, reach: Reach) -> File:
         f"# Written by `mien install` for {place.config_file}: run it again when the broker, a",
         "# network camera or the spool's folder changes. What else is to be allowed belongs in a",
         "# file of your own beside this one.",
+        *(f"{_TOLD}{each}" for each in reach.told),
         "[Service]",
         *(f"IPAddressAllow={each}" for each in reach.addresses),
     ]
@@ -124,6 +126,12 @@ def drop_in(place: Place, settings: Settings, reach: Reach) -> File:
         lines.append(f"ReadWritePaths=-{spool}")
     allowed = " ".join(reach.addresses) or "nobody but this machine"
     return File(place.drop_in, "\n".join(lines) + "\n", f"may speak to {allowed} ({reach.why})")
+
+
+def told(drop_in: str) -> tuple[str, ...]:
+    """Return what an earlier installation was told by `--allow`, from what it wrote."""
+    lines = drop_in.splitlines()
+    return tuple(line.removeprefix(_TOLD) for line in lines if line.startswith(_TOLD))
 
 
 def configuration(place: Place, cameras: Sequence[str], broker: str | None) -> File:

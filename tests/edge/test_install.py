@@ -157,6 +157,22 @@ def test_the_ip_filter_follows_the_configuration(
         assert ("the IP filter is open" in capsys.readouterr().out) is (allowed == "any")
 
 
+def test_what_was_allowed_once_is_remembered(root: Path) -> None:
+    drop_in = root / "etc/systemd/system/mien.service.d/50-mien.conf"
+
+    def allowed() -> list[str]:
+        lines = drop_in.read_text().splitlines()
+        return [line for line in lines if line.startswith("IPAddressAllow=")]
+
+    broker = ("--mqtt", "mqtt://broker.example.org", "--camera", "v4l2:/dev/video0")
+    assert mien("install", root, "--yes", *broker, "--allow", "192.0.2.0/24") == 0
+    assert allowed() == ["IPAddressAllow=192.0.2.0/24"]
+    assert mien("install", root, "--yes") == 0
+    assert allowed() == ["IPAddressAllow=192.0.2.0/24"]
+    assert mien("install", root, "--yes", "--allow", "198.51.100.7") == 0
+    assert allowed() == ["IPAddressAllow=198.51.100.7/32"]
+
+
 def test_who_is_not_root_is_told_so(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
