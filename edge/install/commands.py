@@ -98,7 +98,11 @@ def _carry_out(made: Plan, place: Place, options: Options) -> int:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked; --yes does it, --dry-run only says it")
-    return input("go on? [y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        return input("go on? [y/N] ").strip().lower() in {"y", "yes"}
+    except (EOFError, KeyboardInterrupt):
+        sys.stdout.write("\n")
+        return False
 
 
 def _look(path: Path) -> str | None:

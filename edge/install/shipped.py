@@ -51,30 +51,38 @@ def folder() -> Path:
 def program(place: Place) -> Path:
     """Return the program that the units are to start: the one of this environment.
 
+    For a system in a folder it is this one where it lies in that folder, and otherwise the one
+    in its /opt/mien.
+
     Raises
     ------
     MienError
         It is not installed, or is where the unit could not see it.
     """
     here = Path(sysconfig.get_path("scripts")) / "mien"
+    if not place.live:
+        return _program_within(place, here)
     if not here.exists():
         raise MienError(f"{here}: no such program; install Mien with pip, then run its `mien`")
-    seen = here
-    if not place.live and here.is_relative_to(place.root):
-        seen = Path("/") / here.relative_to(place.root)
-    _plain(seen, "the program")
-    interpreter = Path(sys.executable).resolve()
-    hidden = [
-        (each, folder) for each in (seen, interpreter) for folder in _HIDDEN
-        if each.is_relative_to(folder)
-    ]  # fmt: skip
-    if place.scope == "system" and hidden:
-        each, folder = hidden[0]
-        raise MienError(
-            f"{each}: the unit cannot see what is below {folder}; make the environment elsewhere "
-            "(/usr/bin/python3 -m venv /opt/mien), or install for this login with --user"
-        )
-    return seen
+    _plain(here, "the program")
+    for needed in (here, Path(sys.executable).resolve()):
+        hidden = [folder for folder in _HIDDEN if needed.is_relative_to(folder)]
+        if place.scope == "system" and hidden:
+            raise MienError(
+                f"{needed}: the unit cannot see what is below {hidden[0]}; make the environment "
+                "elsewhere (/usr/bin/python3 -m venv /opt/mien), or install for this login with "
+                "--user"
+            )
+    return here
+
+
+def _program_within(place: Place, here: Path) -> Path:
+    seen = Path("/") / here.relative_to(place.root) if here.is_relative_to(place.root) else None
+    program = seen or Path(PROGRAM)
+    if not place.at(program).exists():
+        raise MienError(f"{place.at(program)}: no such program; install Mien there first, with pip")
+    _plain(program, "the program")
+    return program
 
 
 def units(place: Place, program: Path) -> tuple[File, ...]:

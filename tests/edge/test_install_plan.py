@@ -208,6 +208,21 @@ def test_a_checkout_is_no_installation(system: Place, monkeypatch: pytest.Monkey
         shipped.program(system)
 
 
+def test_a_system_in_a_folder_starts_its_own_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = find("system", tmp_path, {})
+    monkeypatch.setattr("sysconfig.get_path", lambda _: "/srv/elsewhere/bin")
+    with pytest.raises(MienError, match=f"{tmp_path}/opt/mien/bin/mien: no such program"):
+        shipped.program(place)
+    for folder in ("opt/mien/bin", "usr/local/mien/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mien").touch()
+    assert shipped.program(place) == Path("/opt/mien/bin/mien")
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path / "usr/local/mien/bin"))
+    assert shipped.program(place) == Path("/usr/local/mien/bin/mien")
+
+
 def test_a_login_is_of_no_other_system(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--root: a login is of the system that runs"):
         find("user", tmp_path, {})
