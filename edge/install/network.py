@@ -75,7 +75,7 @@ def reach(settings: Settings, *, allow: Sequence[str] = (), resolv_conf: str = "
     names = [host for host in hosts if not _is_address(host) and host != "localhost"]
     addresses = [each for each in exact if not ipaddress.ip_address(each).is_loopback] + told
     if names and not told:
-        public = [name for name in names if not _LOCAL_NAME.fullmatch(name.lower().rstrip("."))]
+        public = [name for name in names if not _LOCAL_NAME.fullmatch(name.rstrip("."))]
         addresses += [ANYWHERE] if public else PRIVATE
     if names:
         addresses += _name_servers(resolv_conf)
