@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Protocol
 
-from edge import clock
+from edge import clock, trial
 from edge.bundle import Bundle, StreamManifest, load_detector, load_stream
 from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Flaw, Frame, Latency, Track, UInt8Array
@@ -85,6 +85,7 @@ def load_models(settings: Settings) -> Models:
     found, detector = load_detector(settings.detector.bundle, key=key)
     bundle, manifest = load_stream(settings.emotion.bundle, key=key)
     library, threads = settings.runtime.library, settings.runtime.threads
+    trial.require((found, bundle), library)
     networks = StreamNetworks(bundle, manifest, threads=threads, library=library)
     return Models(
         bundle=bundle,

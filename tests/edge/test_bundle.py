@@ -101,7 +101,7 @@ def test_an_altered_file_is_named(copy: Callable[[str], Path]) -> None:
         (lambda m: m.update(schema="mien-bundle/2"), "schema is 'mien-bundle/2'.*update mien"),
         (lambda m: m.pop("schema"), "not a bundle manifest"),
         (lambda m: m.update(kind="clip"), "Invalid value 'clip'"),
-        (lambda m: m["calibration"].update(temperature=0), "Expected `float` > 0"),
+        (lambda m: m["calibration"].update(temperature=0), "Expected `float` >= 0.01"),
         (lambda m: m["labels"].append("bored"), "7 logits for 8 labels"),
         (lambda m: m["states"][0].update(input="elsewhere"), "states name 'elsewhere'"),
         (lambda m: m["frame"].update(file="../../etc/passwd"), "matching regex"),
