@@ -29,12 +29,14 @@ def read_at_most(path: Path, most: int) -> bytes:
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", str(path))
-            data = file.read(most + 1)
+            # What says it is too large is not read first; what does not say is read so far only.
+            data = file.read(most + 1) if found.st_size <= most else None
     except ValueError as exc:
         raise OSError(errno.EINVAL, f"not a file's name ({exc})", str(path)) from exc
-    if len(data) > most:
+    if data is None or len(data) > most:
         raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
     return data
 

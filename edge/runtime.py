@@ -80,7 +80,7 @@ class Model:
                 self._interpreter.get_input_details(),
                 self._interpreter.get_output_details(),
             )
-        except (ValueError, RuntimeError, MemoryError) as exc:
+        except (ValueError, RuntimeError) as exc:
             raise ModelError(
                 f"{spec.file}: the TFLite runtime refuses it ({_first_line(exc)}); "
                 "package the bundle again with a mien of this version"

@@ -5,17 +5,24 @@ Everything is drawn from the `Random` it is given, so that the same seed makes t
     bytes    bits flip, ranges are overwritten, repeated, moved, lost, or the file ends early
     tokens   words of the text are lost, repeated, swapped, or replaced by others that are awkward
     values   a tree of tables and arrays has keys and values added, removed, renamed, replaced
+    words    numbers that are likely lengths, offsets or indices become others
+    archive  arrays are lost, swapped, of another type or shape, or no numbers
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import io
 import json
 import math
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
+
+import numpy as np
 
 Tree = Any
 """What JSON and TOML hold: tables, arrays and plain values."""
@@ -204,3 +211,55 @@ def _toml(value: Tree) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def of_words(raw: bytes, random: Random) -> bytes:
+    """Damage what in a binary file is most likely a length, an offset or an index: small words."""
+    words = np.frombuffer(raw[: len(raw) // 4 * 4], np.int32).copy()
+    likely = np.flatnonzero(np.abs(words.astype(np.int64)) < 5000)
+    for _ in range(random.choice((1, 1, 2, 3))):
+        words[likely[random.randrange(len(likely))]] = random.choice(_WORDS)
+    return words.tobytes() + raw[len(words) * 4 :]
+
+
+_WORDS = (0, -1, 1, 2, 3, 7, -7, 100, 255, 65_535, 1 << 20, 2**31 - 1, -(2**31))
+
+
+def of_archive(raw: bytes, random: Random) -> bytes:
+    """Damage an .npz file: what it holds, or the arrays' own headers, with checksums made anew."""
+    with np.load(io.BytesIO(raw)) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    name = random.choice(list(arrays))
+    act = random.randrange(7)
+    if act == 0:
+        del arrays[name]
+    elif act == 1:
+        arrays[name] = arrays[name].astype(random.choice(("float64", "int8", "complex64", "S3")))
+    elif act == 2:
+        arrays[name] = arrays[name].reshape(-1)[: random.choice((0, 1, 5))]
+    elif act == 3:
+        arrays[name] = np.full_like(arrays[name], random.choice((0, 1, 127)))
+    elif act == 4 and arrays[name].dtype.kind == "f":
+        arrays[name] = arrays[name] * random.choice((math.nan, math.inf, -1.0, 1e30))
+    elif act == 5:
+        arrays[name] = arrays[random.choice(list(arrays))]
+    fresh = io.BytesIO()
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as packed:
+        for each, array in arrays.items():
+            entry = io.BytesIO()
+            np.save(entry, array)
+            data = entry.getvalue()
+            if each == name and act == 6:
+                data = of_bytes(data[:128], random) + data[128:]
+            packed.writestr(f"{each}.npy", data)
+    return fresh.getvalue()
+
+
+@functools.cache
+def bomb() -> bytes:
+    """Return a small .npz file that unpacks to 300 MB."""
+    fresh = io.BytesIO()
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in ("faces", "order", "resets"):
+            packed.writestr(f"{name}.npy", bytes(100_000_000))
+    return fresh.getvalue()
