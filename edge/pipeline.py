@@ -147,7 +147,6 @@ class Pipeline:
     ) -> None:
         self._camera = camera
         self._every = settings.detector.every
-        self._most_faces = settings.detector.most_faces
         self._rules = settings.events.rules
         self._allowed = settings.quality
         self._models = models
@@ -158,6 +157,7 @@ class Pipeline:
         self._tracker = Tracker(
             confirm=settings.tracker.confirm,
             bridge_s=settings.tracker.bridge_s,
+            most=settings.detector.most_faces,
             numbers=factory.tracks(camera),
         )
         self._faces: dict[int, _Face] = {}
@@ -218,8 +218,7 @@ class Pipeline:
         if not looks:
             return self._tracker.predicted(frame.time_s)
         begun = perf_counter()
-        detections = largest(self._models.detector(frame), self._most_faces)
-        tracking = self._tracker.detected(detections, frame.time_s)
+        tracking = self._tracker.detected(self._models.detector(frame), frame.time_s)
         clocked.detect = perf_counter() - begun
         self._observe("detect", clocked.detect)
         return tracking
@@ -296,15 +295,6 @@ class Pipeline:
             clock_synced=clock.synchronised(),
             poor=face.poor,
         )
-
-
-def largest(detections: list[Detection], most: int) -> list[Detection]:
-    """Return the `most` largest faces, in the order they were in."""
-    if len(detections) <= most:
-        return detections
-    by_area = sorted(detections, key=lambda each: -each.box.width * each.box.height)
-    chosen = by_area[:most]
-    return [each for each in detections if each in chosen]
 
 
 def _ms(seconds: float) -> float:
