@@ -298,7 +298,7 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
 
 
-def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
+def load(name_or_path: str, *, key: PublicKey | None = None, sha256: str | None = None) -> Bundle:
     """Read a bundle and verify every file its manifest names.
 
     Parameters
@@ -307,6 +307,8 @@ def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
         As `locate` takes it.
     key
         Whose signature the bundle must carry; without one, none is looked for.
+    sha256
+        Of its manifest, where it must be one that was read before.
 
     Raises
     ------
@@ -327,8 +329,11 @@ def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
         raise BundleError(f"bundle {name_or_path}: cannot read {file}: {exc.strerror}") from exc
     if key is not None:
         key.verify(raw, path)
+    found = hashlib.sha256(raw).hexdigest()
+    if sha256 not in (None, found):
+        raise BundleError(f"bundle {name_or_path}: is another one by now; try again")
     manifest = parse_manifest(raw, source=str(file))
-    bundle = Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
+    bundle = Bundle(path, manifest, found)
     for entry in files_of(manifest):
         bundle.read(entry)
     return bundle

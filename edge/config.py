@@ -31,8 +31,10 @@ DEFAULT_FILE = Path("/etc/mien/mien.toml")
 ENVIRONMENT_PREFIX = "MIEN_"
 FILE_VARIABLE = "MIEN_CONFIG"
 
-MOST_BYTES = 1_000_000
-"""Of a configuration; what is larger is another file."""
+MOST_BYTES = 65_536
+LONGEST_LINE = 8192
+"""Of a configuration; what has more is another file. A key of tens of thousands of parts would
+take minutes to read: for that, time grows with the square of the line."""
 
 
 def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -190,7 +192,10 @@ def _read(file: Path) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{file}: larger than {MOST_BYTES} bytes, so no configuration; name one")
     try:
-        table: dict[str, Any] = tomllib.loads(raw.decode())
+        text = raw.decode()
+        if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+            raise ConfigError(f"{file}: has a line of more than {LONGEST_LINE} characters; part it")
+        table: dict[str, Any] = tomllib.loads(text)
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
     except RecursionError:
@@ -232,6 +237,8 @@ def _is_unicode(text: str) -> bool:
 
 def _value(text: str) -> object:
     """Read a variable as a TOML value where it is one (3, 0.5, true, [0, 1]), else as text."""
+    if len(text) > LONGEST_LINE:
+        return text
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

@@ -63,6 +63,18 @@ def test_the_ident_names_the_very_manifest() -> None:
     assert loaded.ident == f"mien-fer2013@{loaded.manifest.version}+{loaded.sha256[:12]}"
 
 
+def test_a_bundle_that_was_replaced_since_is_not_read_in_its_place(
+    copy: Callable[[str], Path],
+) -> None:
+    folder = copy("mien-fer2013")
+    before = bundle.load(str(folder)).sha256
+    assert bundle.load(str(folder), sha256=before).sha256 == before
+    # Not even parsed: it need not be a manifest.
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match="is another one by now"):
+        bundle.load(str(folder), sha256=before)
+
+
 def test_a_missing_bundle_names_those_there_are() -> None:
     with pytest.raises(BundleError, match=r"bundle absent: .* \(blazeface-full, blazeface-short"):
         bundle.load("absent")

@@ -117,7 +117,8 @@ def test_the_command_line_replaces_the_cameras() -> None:
         ("[detector\n", "not TOML"),
         ("a = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a = " + "9" * 5000, "not TOML: Exceeds the limit"),
-        ("#" * 1_000_001, "larger than 1000000 bytes"),
+        ("#\n" * 40_000, "larger than 65536 bytes"),
+        ("a." * 20_000 + "a = 1\n", "a line of more than 8192 characters"),
         ('device_id = "lobby\\n"\n', "device_id: expected `str` matching regex"),
         ('[mqtt]\nprefix = "a/b\\n"\n', "mqtt.prefix: expected `str` matching regex"),
         ('[emotion]\nbundle = "a\\u0000b"\n', "emotion.bundle: expected `str` matching regex"),
@@ -169,6 +170,7 @@ def test_a_misspelt_variable_is_named() -> None:
         ({"MIEN_mqtt__url": "a", "MIEN_MQTT__URL": "b"}, "MIEN_mqtt__url: another variable sets"),
         ({"MIEN_EMOTION__BUNDLE": "a\udcff"}, "MIEN_EMOTION__BUNDLE: not UTF-8"),
         ({"MIEN_DETECTOR__EVERY": "[" * 3000}, "detector.every: expected `int`, got `str`"),
+        ({"MIEN_DETECTOR__EVERY": "{" + "a." * 20_000 + "a = 1}"}, "every: expected `int`, got"),
         ({"MIEN_DETECTOR__EVERY": "9" * 5000}, "detector.every: expected `int`, got `str`"),
     ],
 )
