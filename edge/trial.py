@@ -38,21 +38,18 @@ STEPS = 50
 """Golden steps that are run; whether they answer rightly is the self-test's to say."""
 
 _REFUSED = 3
-"""Exit code of a process that refused a bundle as its parent will, with the same words."""
+"""Exit code of a process that survived and refused a bundle, as its parent then does."""
 
 
 def require(bundles: Sequence[Bundle], library: Library) -> None:
     """Have every bundle that was not shipped loaded and run by another process.
 
-    Returns where that ends well, and where it is refused with an error that loading it here
-    raises as well.
-
     Raises
     ------
     BundleError
-        The process crashed.
+        The process crashed, or refused the bundle.
     ModelError
-        It hung, or could not be begun.
+        It hung, or could not be begun; or the runtime is missing or refuses a model.
     """
     foreign = [each for each in bundles if each.sha256 not in _shipped()]
     if not foreign:
@@ -76,13 +73,22 @@ def require(bundles: Sequence[Bundle], library: Library) -> None:
         ) from None
     except OSError as exc:
         raise ModelError(f"{names}: no process can be begun to try it: {exc.strerror}") from exc
-    if done.returncode not in (0, _REFUSED):
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
-        why = f"signal {-done.returncode}" if done.returncode < 0 else said[-1]
+    if done.returncode == _REFUSED:
+        for each in foreign:
+            # It was survived there: here it raises the very error.
+            examine(each, library)
+    if done.returncode != 0:
         raise BundleError(
-            f"{names}: it crashes {library} ({why}); copy the whole bundle again, or package it "
-            "again with the mien that is installed"
+            f"{names}: {_why(done, library)}; copy the whole bundle again, or package it again "
+            "with the mien that is installed"
         )
+
+
+def _why(done: subprocess.CompletedProcess[bytes], library: Library) -> str:
+    if done.returncode < 0:
+        return f"it crashes {library} (signal {-done.returncode})"
+    said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+    return f"the process that tried it failed ({said[-1]})"
 
 
 def run(library: Library, *which: str) -> None:
@@ -90,10 +96,14 @@ def run(library: Library, *which: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     # A crash is the expected end of a bad bundle, not a thing to keep a dump of.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # What the parent has read and, where a key is asked for, found signed; nothing else.
+    loaded = [
+        bundle.load(folder, sha256=sha256)
+        for folder, sha256 in zip(which[::2], which[1::2], strict=True)
+    ]
     try:
-        for folder, sha256 in zip(which[::2], which[1::2], strict=True):
-            # What the parent has read and, where a key is asked for, found signed; nothing else.
-            examine(bundle.load(folder, sha256=sha256), library)
+        for each in loaded:
+            examine(each, library)
     except MienError:
         sys.exit(_REFUSED)
 

@@ -359,7 +359,7 @@ def test_bundles_repackaged_with_damaged_files_never_end_the_daemon(
             if verdict == "died":
                 with pytest.raises(MienError) as raised:
                     trial.require([bundle.load(str(folder))], "ai-edge-litert")
-                is_one_line_about(raised.value, "crashes ai-edge-litert")
+                is_one_line_about(raised.value, "crashes ai-edge-litert", "tried it failed")
         tally[verdict] += 1
         bad_bundles.remove(folder)
     figure(tally.told())
