@@ -210,6 +210,7 @@ def test_a_stopped_daemon_ends_its_tracks_first(
     assert topics[-1] == f"{P}/availability"
 
 
+@pytest.mark.slow
 def test_events_told_while_the_broker_was_away_arrive(
     tmp_path: Path, broker: Mosquitto, ear: Ear
 ) -> None:

@@ -166,3 +166,41 @@ def test_what_is_too_old_is_dropped_from_memory() -> None:
     assert (ledger.depth, ledger.dropped) == (1, 2)
     ledger.expire(99.0)
     assert (ledger.depth, ledger.dropped) == (0, 3)
+
+
+def test_what_was_dropped_while_it_was_written_is_not_read_again() -> None:
+    ledger = Ledger(3, 2)
+    on_disk = {}
+
+    def write(*, meanwhile: int = 0) -> None:
+        batch = ledger.batch(9)
+        for _ in range(meanwhile):
+            ledger.append(event(ledger.last + 1), 0.0)
+        on_disk.update(batch)
+        ledger.written([number for number, _ in batch], ())
+
+    for _ in range(2):
+        ledger.append(event(ledger.last + 1), 0.0)
+    write()
+    for _ in range(3):
+        ledger.append(event(ledger.last + 1), 0.0)
+    write(meanwhile=1)
+    assert (ledger.depth, ledger.dropped) == (5, 1), "the third was pushed out of a full memory"
+    for held in ledger.take(2):
+        ledger.acknowledge(held.number)
+    assert ledger.wanted == (2, 5, 2)
+    ledger.read((number, on_disk[number]) for number in (3, 4))
+    assert [held.number for held in ledger.take(9)] == [4]
+    assert ledger.depth == 3
+
+
+def test_what_is_on_its_way_while_it_is_written_can_be_acknowledged() -> None:
+    ledger = Ledger(9, 2)
+    for seq in (1, 2, 3):
+        ledger.append(event(seq), 0.0)
+    batch = ledger.batch(9)
+    assert [held.number for held in ledger.take(9)] == [1, 2, 3]
+    ledger.written([number for number, _ in batch], ())
+    for number in (1, 2, 3):
+        ledger.acknowledge(number)
+    assert (ledger.depth, ledger.gone) == (0, frozenset({1, 2, 3}))

@@ -71,7 +71,6 @@ def test_ready_comes_once_and_before_any_sign_of_life(
     began_s = time.monotonic()
     device.start()
     manager.wait("WATCHDOG=1", 3)
-    lives(manager, 2.0)
     assert len(manager.times("READY=1")) == 1
     figure(f"ready {manager.times('READY=1')[0] - began_s:.2f} s after it was started")
     said = [text for _, text in manager.heard]
@@ -91,6 +90,7 @@ def test_a_configuration_that_is_wrong_is_never_ready(device: Device, manager: M
     assert not manager.times("READY=1")
 
 
+@pytest.mark.slow
 def test_inference_that_hangs_is_no_progress(
     device: Device, manager: Manager, figure: Figure
 ) -> None:
@@ -102,7 +102,13 @@ def test_inference_that_hangs_is_no_progress(
     figure(f"no sign of life in {time.monotonic() - manager.times('WATCHDOG=1')[-1]:.1f} s")
 
 
-@pytest.mark.parametrize("mode", ["absent", "freeze", "garbage", "error"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "absent",
+        *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("freeze", "garbage", "error")),
+    ],
+)
 def test_a_camera_that_is_away_is_degraded_not_dead(
     mode: str, device: Device, manager: Manager, figure: Figure
 ) -> None:
@@ -120,6 +126,7 @@ def test_a_camera_that_is_away_is_degraded_not_dead(
     device.whole()
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_for_good_ends_the_process_and_every_track(
     device: Device, manager: Manager, figure: Figure
 ) -> None:
@@ -140,6 +147,7 @@ def test_a_driver_that_hangs_for_good_ends_the_process_and_every_track(
     device.whole()
 
 
+@pytest.mark.slow
 def test_a_recording_that_never_begins_ends_the_process(
     device: Device, manager: Manager, tmp_path: Path
 ) -> None:
@@ -154,6 +162,7 @@ def test_a_recording_that_never_begins_ends_the_process(
     assert manager.times("READY=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_s", ["86400", "-86400"])
 def test_a_clock_that_leaps_by_a_day_trips_nothing(
     by_s: str, device: Device, manager: Manager, figure: Figure
@@ -204,7 +213,7 @@ def test_sigterm_under_load_ends_all_tracks_within_five_seconds(
     figure(f"out after {took_s:.2f} s, {len(told)} of {len(told)} events arrived")
 
 
-@pytest.mark.parametrize("broker_hangs", [False, True])
+@pytest.mark.parametrize("broker_hangs", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
     *, broker_hangs: bool, device: Device, brokers: Callable[..., Mosquitto], figure: Figure
 ) -> None:
@@ -223,6 +232,7 @@ def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
     assert device.count("end") == device.count("start")
 
 
+@pytest.mark.slow
 def test_a_camera_that_stays_in_cpp_does_not_abort_the_end(device: Device) -> None:
     device.start()
     eventually(lambda: device.count("start") >= 1, "a face")
@@ -238,6 +248,7 @@ def test_a_camera_that_stays_in_cpp_does_not_abort_the_end(device: Device) -> No
 # What subscribers hear
 
 
+@pytest.mark.slow
 def test_what_is_published_of_a_camera_is_true(
     device: Device, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
 ) -> None:
@@ -271,6 +282,7 @@ def test_what_is_published_of_a_camera_is_true(
     device.whole()
 
 
+@pytest.mark.slow
 def test_a_face_in_an_idle_room_is_seen_at_once(
     device: Device,
     brokers: Callable[..., Mosquitto],
@@ -299,6 +311,7 @@ def test_a_face_in_an_idle_room_is_seen_at_once(
     assert device.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_hot_board_looks_less_often_and_says_so(
     device: Device,
     tmp_path: Path,

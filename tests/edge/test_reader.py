@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,17 @@ class Live:
         self.situations.clear()
         return last
 
+    def more(self, count: int) -> list[Frame]:
+        """Wait for so many frames."""
+        before = len(self.frames)
+
+        def there() -> bool:
+            self.look()
+            return len(self.frames) >= before + count
+
+        eventually(there, f"{count} frames")
+        return self.frames[before:]
+
     def seconds(self, seconds: float) -> list[Frame]:
         until_s, before = time.monotonic() + seconds, len(self.frames)
         while time.monotonic() < until_s:
@@ -110,18 +121,19 @@ Make = Callable[..., Live]
         ("freeze", "one and the same picture for 0.4 s"),
     ],
 )
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_camera_that_is_lost_is_opened_again_and_frames_flow(
-    fault: str, reason: str, live: Make
+    fault: str, reason: str, times: int, live: Make
 ) -> None:
     camera = live()
     camera.until("ok")
-    for _ in range(3):
+    for _ in range(times):
         camera.become(fault)
         camera.until("reconnecting", reason)
         assert not camera.capture.ended
         camera.become("ok")
         camera.until("ok")
-        assert len(camera.seconds(0.4)) >= 3
+        camera.more(3)
     times = [frame.time_s for frame in camera.frames]
     assert times == sorted(set(times))
 
@@ -148,19 +160,21 @@ def test_what_a_camera_froze_with_is_not_shown_again(live: Make) -> None:
 def test_a_source_that_may_hold_still_is_let_be(live: Make) -> None:
     camera = live("freeze", frozen_s=0.0)
     camera.until("ok")
-    assert len(camera.seconds(1.0)) > 15
+    camera.seconds(0.5)
+    camera.more(10)
     assert camera.situations == []
 
 
 def test_some_garbage_and_another_resolution_are_survived(live: Make) -> None:
     camera = live()
     camera.until("ok")
-    whole = camera.seconds(0.2)[0].luma.shape
+    whole = camera.more(1)[0].luma.shape
     camera.become("garbage")
     time.sleep(0.3)
     camera.become("small")
-    frames = camera.seconds(0.6)
-    assert {frame.luma.shape for frame in frames[-5:]} == {(whole[0] // 2, whole[1] // 2)}
+    half = (whole[0] // 2, whole[1] // 2)
+    eventually(lambda: camera.more(1)[-1].luma.shape == half, "the other resolution")
+    assert {frame.luma.shape for frame in camera.more(5)} == {half}
     assert camera.situations == []
 
 
@@ -178,6 +192,7 @@ def test_what_is_no_picture_is_told(luma: np.ndarray, colour: np.ndarray, time_s
     assert not usable(Frame(luma, colour, time_s, 0.0))
 
 
+@pytest.mark.slow
 def test_a_read_that_hangs_once_is_left_behind_and_frames_flow_again(live: Make) -> None:
     camera = live()
     camera.until("ok")
@@ -186,7 +201,8 @@ def test_a_read_that_hangs_once_is_left_behind_and_frames_flow_again(live: Make)
     assert "no picture for 0.5 s" in camera.until("stalled").reason
     assert "hangs while reading" in camera.until("reconnecting").reason
     camera.until("ok")
-    assert len(camera.seconds(3.0)) > 30, "and the thread that is lost for ever harms nobody"
+    camera.seconds(2.0)
+    camera.more(30)  # The thread that is lost for ever harms nobody.
     assert camera.capture.frames > before
     assert camera.threads == 2
 
@@ -198,7 +214,7 @@ def test_a_read_that_hangs_for_a_while_ends_its_thread_when_it_returns(live: Mak
     camera.until("reconnecting")
     camera.become("ok")
     camera.until("ok")
-    frames = camera.seconds(0.5)
+    frames = camera.more(10)
     times = [frame.time_s for frame in frames]
     assert times == sorted(set(times)), "none of the lost thread's frames comes between"
     eventually(lambda: camera.threads == 1, "the end of the lost thread")
@@ -211,7 +227,7 @@ def test_a_driver_that_hangs_for_good_is_left_to_a_new_process(live: Make) -> No
     began_s = time.monotonic()
     with pytest.raises(HungError, match=r"hangs .*only a new process"):
         camera.seconds(20.0)
-    assert 1.8 <= time.monotonic() - began_s < 5.0, "twice the time after which a call hangs"
+    assert time.monotonic() - began_s >= 1.8, "twice the time after which a call hangs"
 
 
 def test_a_clip_that_hangs_is_not_begun_anew(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,11 +274,11 @@ def test_frames_that_are_not_wanted_are_passed_over_and_the_next_wanted_one_is_n
     camera = live()
     camera.until("ok")
     camera.capture.interval_s = 0.25
-    assert 6 <= len(camera.seconds(2.0)) <= 9
+    taken = [frame.time_s for frame in camera.more(6)]
+    assert min(after - before for before, after in pairwise(taken)) > 0.2
     camera.capture.interval_s = 0.0
-    began_s = time.monotonic()
-    assert len(camera.seconds(0.4)) >= 5
-    assert camera.frames[-1].time_s - began_s < 0.5
+    taken = [frame.time_s for frame in camera.more(12)]
+    assert min(after - before for before, after in pairwise(taken)) < 0.2
 
 
 def test_a_uri_that_can_name_no_camera_is_an_error_at_once() -> None:
