@@ -245,8 +245,13 @@ def probed(machine: Machine) -> set[str]:
 def heard(machine: Machine, topic: str, count: int = 1) -> list[str]:
     """The next messages on a topic, from a subscriber that knows the password."""
     login = ("-u", "kiosk", "-P", PASSWORD, "-h", BROKER)
-    said = machine.says("mosquitto_sub", *login, "-C", str(count), "-W", "30", "-t", topic)
-    return said.splitlines()
+    wanted = ("-C", str(count), "-W", "30", "-t", topic)
+    done = machine.run("mosquitto_sub", *login, *wanted, check=False)
+    if done.returncode != 0:
+        status = machine.run("systemctl", "status", "--no-pager", "mien", "mosquitto", check=False)
+        log = machine.says("tail", "-n", "30", "/var/log/mosquitto/mosquitto.log")
+        raise AssertionError(f"nothing on {topic}: {done.stderr}\n{status.stdout}\n{log}")
+    return done.stdout.splitlines()
 
 
 def test_it_is_ready_enabled_and_not_root(mien: Machine) -> None:
