@@ -17,15 +17,31 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.coherence import check_detector, check_stream
 from edge.errors import BundleError
+from edge.files import read_at_most
 from edge.signature import PublicKey
 
 SCHEMA = "mien-bundle/1"
 MANIFEST = "manifest.json"
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-BundleName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64)]
+MOST_MANIFEST_BYTES = 1_000_000
+MOST_BYTES = 256_000_000
+"""Of a manifest, and of every other file: what is larger would not run on a small computer."""
+
+# `$` alone is satisfied before a line end too.
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]
+BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*(?!\n)$", max_length=64)]
+Words = Annotated[str, msgspec.Meta(pattern=r"^[^\u0000-\u001f\u007f]+(?!\n)$", max_length=64)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+# Beyond these, arithmetic in single precision overflows or a device would not keep up.
+Mean = Annotated[float, msgspec.Meta(ge=-10_000.0, le=10_000.0)]
+Spread = Annotated[float, msgspec.Meta(ge=0.001, le=10_000.0)]
+Temperature = Annotated[float, msgspec.Meta(ge=0.01, le=100.0)]
+StepHz = Annotated[float, msgspec.Meta(ge=0.1, le=240.0)]
+ResetAfter = Annotated[float, msgspec.Meta(gt=0.0, le=60.0)]
+FaceLength = Annotated[float, msgspec.Meta(ge=0.01, le=10.0)]
+AnchorScale = Annotated[float, msgspec.Meta(ge=1.0, le=100_000.0)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
@@ -47,7 +63,7 @@ class TensorSpec(_Strict, frozen=True):
 class ModelFile(_Strict, frozen=True):
     """A .tflite file and its signature."""
 
-    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\.tflite$")]
+    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\.tflite(?!\n)$")]
     sha256: Sha256
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -56,7 +72,7 @@ class ModelFile(_Strict, frozen=True):
 class DataFile(_Strict, frozen=True):
     """A file that is not a model, such as the golden vectors."""
 
-    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$")]
+    file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+(?!\n)$")]
     sha256: Sha256
 
 
@@ -71,7 +87,7 @@ class CropSpec(_Strict, frozen=True):
     """How a face is framed: see `edge.crop`. Lengths are fractions of the tile's side."""
 
     centre_line: Share
-    face_length: Positive
+    face_length: FaceLength
 
 
 class FaceInput(_Strict, frozen=True):
@@ -79,8 +95,8 @@ class FaceInput(_Strict, frozen=True):
 
     size: Annotated[int, msgspec.Meta(ge=8, le=512)]
     colour: Literal["luma"]
-    mean: float
-    std: Positive
+    mean: Mean
+    std: Spread
     crop: CropSpec
 
 
@@ -89,8 +105,8 @@ class ImageInput(_Strict, frozen=True):
 
     size: Annotated[int, msgspec.Meta(ge=8, le=1024)]
     colour: Literal["rgb"]
-    mean: float
-    std: Positive
+    mean: Mean
+    std: Spread
 
 
 class CalibrationMeasured(_Strict, frozen=True):
@@ -114,7 +130,7 @@ class CalibrationMeasured(_Strict, frozen=True):
 class Calibration(_Strict, frozen=True):
     """`softmax(logits / temperature)`; an answer below `abstain_below` is `unsure`."""
 
-    temperature: Positive
+    temperature: Temperature
     abstain_below: Share
     measured: CalibrationMeasured | None = None
 
@@ -130,7 +146,7 @@ class Anchors(_Strict, frozen=True):
     """How raw boxes become boxes: offsets are in pixels of the input, divided by `scale`."""
 
     layers: tuple[AnchorLayer, ...]
-    scale: Positive
+    scale: AnchorScale
 
 
 class Thresholds(_Strict, frozen=True):
@@ -199,16 +215,16 @@ class StreamManifest(_Strict, frozen=True, tag_field="kind", tag="stream"):
 
     schema: Literal["mien-bundle/1"]
     name: BundleName
-    version: str
+    version: Words
     created: str
-    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    labels: Annotated[tuple[Words, ...], msgspec.Meta(min_length=2)]
     input: FaceInput
     frame: ModelFile
     head: ModelFile
     golden: DataFile
     states: Annotated[tuple[StatePair, ...], msgspec.Meta(min_length=1)]
-    step_hz: Positive
-    reset_after_s: Positive
+    step_hz: StepHz
+    reset_after_s: ResetAfter
     calibration: Calibration
     provenance: Provenance
     metrics: Metrics | None = None
@@ -221,7 +237,7 @@ class DetectorManifest(_Strict, frozen=True, tag_field="kind", tag="detector"):
 
     schema: Literal["mien-bundle/1"]
     name: BundleName
-    version: str
+    version: Words
     created: str
     input: ImageInput
     frame: ModelFile
@@ -258,9 +274,21 @@ class Bundle:
 
 
 def locate(name_or_path: str) -> Path:
-    """Return the folder of a bundle: a path as it is, a bare name among the shipped ones."""
-    if "/" in name_or_path or Path(name_or_path).is_dir():
-        return Path(name_or_path).expanduser()
+    """Return the folder of a bundle: a path as it is, a bare name among the shipped ones.
+
+    Raises
+    ------
+    BundleError
+        It cannot be the name of a folder.
+    """
+    try:
+        if "/" in name_or_path or Path(name_or_path).is_dir():
+            return Path(name_or_path).expanduser()
+    except (OSError, RuntimeError) as exc:
+        # A name that is too long; the home of somebody who does not exist.
+        raise BundleError(
+            f"bundle {name_or_path}: no such folder ({exc}); give the folder of a bundle"
+        ) from exc
     return Path(str(resources.files("edge") / "bundles" / name_or_path))
 
 
@@ -270,7 +298,7 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
 
 
-def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
+def load(name_or_path: str, *, key: PublicKey | None = None, sha256: str | None = None) -> Bundle:
     """Read a bundle and verify every file its manifest names.
 
     Parameters
@@ -279,6 +307,8 @@ def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
         As `locate` takes it.
     key
         Whose signature the bundle must carry; without one, none is looked for.
+    sha256
+        Of its manifest, where it must be one that was read before.
 
     Raises
     ------
@@ -288,7 +318,7 @@ def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
     path = locate(name_or_path)
     file = path / MANIFEST
     try:
-        raw = file.read_bytes()
+        raw = read_at_most(file, MOST_MANIFEST_BYTES)
     except FileNotFoundError:
         have = ", ".join(shipped())
         raise BundleError(
@@ -299,8 +329,11 @@ def load(name_or_path: str, *, key: PublicKey | None = None) -> Bundle:
         raise BundleError(f"bundle {name_or_path}: cannot read {file}: {exc.strerror}") from exc
     if key is not None:
         key.verify(raw, path)
+    found = hashlib.sha256(raw).hexdigest()
+    if sha256 not in (None, found):
+        raise BundleError(f"bundle {name_or_path}: is another one by now; try again")
     manifest = parse_manifest(raw, source=str(file))
-    bundle = Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
+    bundle = Bundle(path, manifest, found)
     for entry in files_of(manifest):
         bundle.read(entry)
     return bundle
@@ -358,7 +391,7 @@ def parse_manifest(raw: bytes, *, source: str) -> Manifest:
         # Decoded first: msgspec reports bytes that are no UTF-8 only where it looks at them.
         text = raw.decode()
         schema = msgspec.json.decode(text, type=_Versioned).schema
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BundleError(f"{source}: not a bundle manifest: {exc}; package it again") from exc
     if schema != SCHEMA:
         raise BundleError(
@@ -372,7 +405,9 @@ def parse_manifest(raw: bytes, *, source: str) -> Manifest:
             f"{source}: {exc}; package the bundle again rather than editing it"
         ) from exc
     if isinstance(manifest, StreamManifest):
-        _check_stream(manifest, source)
+        check_stream(manifest, source)
+    else:
+        check_detector(manifest, source)
     return manifest
 
 
@@ -382,52 +417,9 @@ class _Versioned(msgspec.Struct):
     schema: str
 
 
-def _check_stream(manifest: StreamManifest, source: str) -> None:
-    """Hold the parts of a stream manifest against each other."""
-    for model, roles in (
-        (manifest.frame, ({"face"}, {"embedding", "logits"})),
-        (manifest.head, ({"embedding", "state"}, {"logits", "state"})),
-    ):
-        for tensors, wanted, side in (
-            (model.inputs, roles[0], "inputs"),
-            (model.outputs, roles[1], "outputs"),
-        ):
-            if {tensor.role for tensor in tensors} != wanted:
-                raise BundleError(
-                    f"{source}: {model.file} must have {side} with the roles "
-                    f"{', '.join(sorted(wanted))}; package the bundle again"
-                )
-    inputs = {tensor.name: tensor for tensor in manifest.head.inputs}
-    outputs = {tensor.name: tensor for tensor in manifest.head.outputs}
-    for pair in manifest.states:
-        into, out = inputs.get(pair.input), outputs.get(pair.output)
-        if into is None or out is None:
-            raise BundleError(
-                f"{source}: states name {pair.input!r} and {pair.output!r}, "
-                f"which {manifest.head.file} does not have; package the bundle again"
-            )
-        if (into.shape, into.dtype, into.scale, into.zero_point) != (
-            out.shape,
-            out.dtype,
-            out.scale,
-            out.zero_point,
-        ):
-            raise BundleError(
-                f"{source}: the state {pair.input!r} goes in and comes out quantised "
-                "differently, so it would drift; quantise the head again"
-            )
-    for model in (manifest.frame, manifest.head):
-        for tensor in model.outputs:
-            if tensor.role == "logits" and tensor.shape[-1] != len(manifest.labels):
-                raise BundleError(
-                    f"{source}: {model.file} gives {tensor.shape[-1]} logits for "
-                    f"{len(manifest.labels)} labels; package the bundle again"
-                )
-
-
 def _verified(path: Path, sha256: str) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_at_most(path, MOST_BYTES)
     except OSError as exc:
         raise BundleError(
             f"{path}: {exc.strerror}, and the manifest needs it; copy the whole bundle again"

@@ -32,6 +32,11 @@ DEFAULT_FILE = Path("/etc/mien/mien.toml")
 ENVIRONMENT_PREFIX = "MIEN_"
 FILE_VARIABLE = "MIEN_CONFIG"
 
+MOST_BYTES = 65_536
+LONGEST_LINE = 8192
+"""Of a configuration; what has more is another file. A key of tens of thousands of parts would
+take minutes to read: for that, time grows with the square of the line."""
+
 
 def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings.
@@ -195,15 +200,28 @@ def _entry(key: str, value: object) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            raw = opened.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(
             f"{file}: no such file; write one (`mien config show` prints the defaults) or leave "
             "out --config"
         ) from None
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
-    except tomllib.TOMLDecodeError as exc:
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{file}: larger than {MOST_BYTES} bytes, so no configuration; name one")
+    try:
+        text = raw.decode()
+        if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+            raise ConfigError(f"{file}: has a line of more than {LONGEST_LINE} characters; part it")
+        table: dict[str, Any] = tomllib.loads(text)
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc}") from exc
+    except RecursionError:
+        raise ConfigError(f"{file}: not a configuration: nested too deeply") from None
+    except ValueError as exc:
+        # TOMLDecodeError, and what Python says of a number with thousands of digits.
         raise ConfigError(f"{file}: not TOML: {exc}") from exc
     return table
 
@@ -214,20 +232,39 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in sorted(environ.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
             continue
-        path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        table = tables
-        for part in path[:-1]:
-            table = table.setdefault(part, {})
-        table[path[-1]] = _value(text)
+        if not _is_unicode(variable + text):
+            raise ConfigError(f"environment: {variable}: not UTF-8; write it anew")
+        *path, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        table: Any = tables
+        for part in path:
+            table = table.setdefault(part, {}) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or key in table:
+            raise ConfigError(
+                f"environment: {variable}: another variable sets the same; remove one of them"
+            )
+        table[key] = _value(text)
     return tables
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a variable was UTF-8: Python keeps bytes that are not as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(text: str) -> object:
     """Read a variable as a TOML value where it is one (3, 0.5, true, [0, 1]), else as text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    if len(text) > LONGEST_LINE:
         return text
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line end in the text may begin another key.
+    return table["value"] if len(table) == 1 else text
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

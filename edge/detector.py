@@ -16,6 +16,9 @@ from edge.datatypes import Box, Detection, Float32Array, Frame, Keypoints, Point
 from edge.imaging import Letterbox, letterbox
 from edge.runtime import Library, Model, pixel_reader
 
+_FAR = 4.0
+"""How far from the picture, in sides of the input, a face may lie that is cut by its border."""
+
 
 class Detector:
     """Finds faces. One is enough for any number of cameras taken in turn."""
@@ -82,7 +85,9 @@ class Detector:
         points[:, 0] += centres
         # The second pair is a size, which has no place.
         points[:, 2:] += centres[:, None]
-        blended = blend(points, scores, self._overlap)
+        # A damaged network may say anything; a place that is none (NaN) is not near either.
+        near = (np.abs(points) <= _FAR).all(axis=(1, 2)) & (points[:, 1] > 0).all(axis=1)
+        blended = blend(points[near], scores[near], self._overlap)
         return [_detection(face, score, where) for face, score in blended]
 
 

@@ -15,10 +15,37 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: the unit file tells systemd not to restart on it."""
 
 
+_LONGEST = 1000
+_TAIL = 300
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one printable line of at most 1,000 characters.
+
+    What came from a file may hold anything: line ends and terminal codes are written as escapes,
+    and what is too long loses its middle, so that the thing at its beginning and the mend at its
+    end stay.
+
+    >>> one_line("no such label 'a\nb'")
+    "no such label 'a\\nb'"
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - _TAIL - 3]}…{text[-_TAIL:]}"
+    if text.isprintable():
+        return text
+    escaped = "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+    return one_line(escaped)
+
+
 class MienError(Exception):
-    """Anything Mien reports instead of crashing."""
+    """Anything Mien reports instead of crashing. Its text is one line, whatever is quoted in it."""
 
     exit_code: ClassVar[int] = EXIT_FAILURE
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(MienError):

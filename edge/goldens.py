@@ -20,6 +20,9 @@ from edge.datatypes import Float32Array, UInt8Array
 from edge.errors import BundleError
 from edge.networks import StreamNetworks
 
+MOST_BYTES = 64_000_000
+"""Of the arrays when unpacked; a few kilobytes of zeros can be packed from a terabyte."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Goldens:
@@ -100,21 +103,61 @@ def read(bundle: Bundle, manifest: StreamManifest) -> Goldens:
     """
     data = bundle.read(manifest.golden)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return Goldens(
-                faces=archive["faces"],
-                order=archive["order"],
-                resets=archive["resets"],
-                frame_logits=archive["frame_logits"],
-                head_logits=archive["head_logits"],
-                frame_tolerance=float(archive["frame_tolerance"]),
-                head_tolerance=float(archive["head_tolerance"]),
-            )
-    except (KeyError, ValueError, zipfile.BadZipFile) as exc:
+        goldens = _unpacked(data)
+        _check_arrays(goldens, manifest)
+    except Exception as exc:
+        # zipfile, zlib and numpy raise whatever the damage leads them to.
         raise BundleError(
-            f"{bundle.path / manifest.golden.file}: not golden vectors ({exc}); "
-            "package the bundle again"
+            f"{bundle.path / manifest.golden.file}: not golden vectors "
+            f"({type(exc).__name__}: {exc}); package the bundle again"
         ) from exc
+    return goldens
+
+
+def _unpacked(data: bytes) -> Goldens:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        # What an entry says of its size is as much of it as zipfile reads.
+        if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes when unpacked")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return Goldens(
+            faces=arrays["faces"],
+            order=arrays["order"],
+            resets=arrays["resets"],
+            frame_logits=arrays["frame_logits"],
+            head_logits=arrays["head_logits"],
+            frame_tolerance=float(arrays["frame_tolerance"]),
+            head_tolerance=float(arrays["head_tolerance"]),
+        )
+
+
+def _check_arrays(goldens: Goldens, manifest: StreamManifest) -> None:
+    """Hold the arrays against each other and against the bundle's networks.
+
+    Raises
+    ------
+    ValueError
+        They cannot be run, or nothing could be told from it.
+    """
+    size, labels = manifest.input.size, len(manifest.labels)
+    faces, steps = len(goldens.faces), len(goldens.order)
+    wanted = {
+        "faces": ((faces, size, size), np.uint8),
+        "order": ((steps,), np.integer),
+        "resets": ((steps,), np.bool_),
+        "frame_logits": ((faces, labels), np.floating),
+        "head_logits": ((steps, labels), np.floating),
+    }
+    for name, (shape, kind) in wanted.items():
+        array = getattr(goldens, name)
+        if array.shape != shape or not np.issubdtype(array.dtype, kind):
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not {list(shape)}")
+    if not faces or not steps or goldens.order.min() < 0 or goldens.order.max() >= faces:
+        raise ValueError("order names faces that are not there")
+    numbers = (goldens.frame_logits, goldens.head_logits)
+    tolerances = (goldens.frame_tolerance, goldens.head_tolerance)
+    if not all(np.isfinite(each).all() for each in (*numbers, tolerances)) or min(tolerances) < 0:
+        raise ValueError("logits or tolerances that are no numbers")
 
 
 def check(networks: StreamNetworks, goldens: Goldens, *, steps: int | None = None) -> GoldenResult:

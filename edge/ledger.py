@@ -48,7 +48,7 @@ class Ledger:
     memory
         How many events the tail holds; beyond that its oldest is dropped.
     window
-        How many events the front holds.
+        How many events the front holds, and beyond that those which are on their way.
     """
 
     def __init__(self, memory: int, window: int) -> None:
@@ -150,7 +150,8 @@ class Ledger:
             waiting = self._tail.pop(number, None)
             if waiting is None:
                 continue  # acknowledged or dropped while it was written
-            if self._between or len(self._front) >= self._window:
+            # What is on its way stays in memory: its acknowledgement must find it.
+            if number not in self._flying and (self._between or len(self._front) >= self._window):
                 self._between += 1
             else:
                 self._front[number] = waiting

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Protocol
 
-from edge import clock
+from edge import clock, trial
 from edge.bundle import Bundle, StreamManifest, load_detector, load_stream
 from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Flaw, Frame, Latency, Track, UInt8Array
@@ -85,6 +85,7 @@ def load_models(settings: Settings) -> Models:
     found, detector = load_detector(settings.detector.bundle, key=key)
     bundle, manifest = load_stream(settings.emotion.bundle, key=key)
     library, threads = settings.runtime.library, settings.runtime.threads
+    trial.require((found, bundle), library)
     networks = StreamNetworks(bundle, manifest, threads=threads, library=library)
     return Models(
         bundle=bundle,
@@ -146,7 +147,6 @@ class Pipeline:
     ) -> None:
         self._camera = camera
         self._every = settings.detector.every
-        self._most_faces = settings.detector.most_faces
         self._rules = settings.events.rules
         self._allowed = settings.quality
         self._models = models
@@ -157,6 +157,7 @@ class Pipeline:
         self._tracker = Tracker(
             confirm=settings.tracker.confirm,
             bridge_s=settings.tracker.bridge_s,
+            most=settings.detector.most_faces,
             numbers=factory.tracks(camera),
         )
         self._faces: dict[int, _Face] = {}
@@ -217,8 +218,7 @@ class Pipeline:
         if not looks:
             return self._tracker.predicted(frame.time_s)
         begun = perf_counter()
-        detections = largest(self._models.detector(frame), self._most_faces)
-        tracking = self._tracker.detected(detections, frame.time_s)
+        tracking = self._tracker.detected(self._models.detector(frame), frame.time_s)
         clocked.detect = perf_counter() - begun
         self._observe("detect", clocked.detect)
         return tracking
@@ -295,15 +295,6 @@ class Pipeline:
             clock_synced=clock.synchronised(),
             poor=face.poor,
         )
-
-
-def largest(detections: list[Detection], most: int) -> list[Detection]:
-    """Return the `most` largest faces, in the order they were in."""
-    if len(detections) <= most:
-        return detections
-    by_area = sorted(detections, key=lambda each: -each.box.width * each.box.height)
-    chosen = by_area[:most]
-    return [each for each in detections if each in chosen]
 
 
 def _ms(seconds: float) -> float:

@@ -76,13 +76,17 @@ class Model:
                 model_content=data, num_threads=threads, experimental_delegates=delegates
             )
             self._interpreter.allocate_tensors()
+            found = (
+                self._interpreter.get_input_details(),
+                self._interpreter.get_output_details(),
+            )
         except (ValueError, RuntimeError) as exc:
             raise ModelError(
                 f"{spec.file}: the TFLite runtime refuses it ({_first_line(exc)}); "
                 "package the bundle again with a mien of this version"
             ) from exc
-        self._inputs = _match(spec.inputs, self._interpreter.get_input_details(), spec.file)
-        self._outputs = _match(spec.outputs, self._interpreter.get_output_details(), spec.file)
+        self._inputs = _match(spec.inputs, found[0], spec.file)
+        self._outputs = _match(spec.outputs, found[1], spec.file)
 
     @property
     def invoked_s(self) -> float:
@@ -107,17 +111,17 @@ class Model:
             The runtime, or the device it runs on, fails.
         """
         interpreter = self._interpreter
-        for index, array in zip(self._inputs, inputs, strict=True):
-            interpreter.set_tensor(index, array)
-        begun = perf_counter()
         try:
+            for index, array in zip(self._inputs, inputs, strict=True):
+                interpreter.set_tensor(index, array)
+            begun = perf_counter()
             interpreter.invoke()
+            self._invoked_s += perf_counter() - begun
+            return tuple(interpreter.get_tensor(index) for index in self._outputs)
         except (ValueError, RuntimeError) as exc:
             raise ModelError(
                 f"{self.spec.file}: the TFLite runtime fails ({_first_line(exc)})"
             ) from exc
-        self._invoked_s += perf_counter() - begun
-        return tuple(interpreter.get_tensor(index) for index in self._outputs)
 
 
 def quantise(real: npt.ArrayLike, spec: TensorSpec) -> Array:

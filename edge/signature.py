@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from edge.errors import BundleError, ConfigError, MienError, UsageError
+from edge.files import read_at_most
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -46,6 +47,9 @@ made for another purpose can pass for one of a bundle, nor the other way round."
 
 _LENGTH = 64
 """Bytes of an Ed25519 signature."""
+
+_MOST_BYTES = 100_000
+"""Of a signature or a public key, in whatever wrapping."""
 
 _NO_PACKAGE = "bundle signatures need the package cryptography: pip install 'mien[signed]'"
 
@@ -86,7 +90,7 @@ class PublicKey:
 
         file = folder / SIGNATURE
         try:
-            text = file.read_bytes()
+            text = read_at_most(file, _MOST_BYTES)
         except FileNotFoundError:
             raise BundleError(
                 f"{folder}: the bundle is not signed (it has no {SIGNATURE}), and bundle_key asks "
@@ -157,7 +161,7 @@ def read_public_key(file: Path) -> PublicKey:
     except ImportError as exc:
         raise ConfigError(f"bundle_key: {_NO_PACKAGE}") from exc
     try:
-        data = file.read_bytes()
+        data = read_at_most(file, _MOST_BYTES)
     except OSError as exc:
         raise ConfigError(
             f"bundle_key: {file}: {exc.strerror}; name the PEM file of the public key"

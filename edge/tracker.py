@@ -3,6 +3,10 @@
 Each detection goes to the track whose predicted place is nearest, measured in face sizes;
 nearest pairs first. A track is told once `confirm` detections agree, is carried over short
 losses for `bridge_s`, and its number is never used again.
+
+No more than `most` faces are followed, those carried over included: in a crowd the largest. One
+that is followed already gives way only to one that is plainly larger, since in a crowd of equals
+the largest few are others at every look.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ overlap by much, so another person's is rarely this near."""
 
 _MEMORY = 0.6
 """The share of a track's old velocity in its new one: steadies the detector's jitter."""
+
+_LOYALTY = 2.0
+"""How many times the area of a face that is followed a new one must have to take its place."""
 
 _LONGEST_GLIDE_S = 0.3
 """A face is taken to keep its velocity this long; after that, to stand still."""
@@ -70,15 +77,18 @@ class Tracker:
         Detections before a track is told.
     bridge_s
         Seconds a track may go undetected before it has left.
+    most
+        How many faces are followed at a time.
     numbers
         Where tracks get their numbers; from 1 on unless given.
     """
 
     def __init__(
-        self, *, confirm: int, bridge_s: float, numbers: Iterator[int] | None = None
+        self, *, confirm: int, bridge_s: float, most: int, numbers: Iterator[int] | None = None
     ) -> None:
         self._confirm = confirm
         self._bridge_s = bridge_s
+        self._most = most
         self._candidates: list[_Candidate] = []
         self._numbers = count(1) if numbers is None else numbers
 
@@ -106,14 +116,17 @@ class Tracker:
         taken = set(owners.values())
         for index, detection in enumerate(detections):
             if index not in taken:
-                fresh = _Candidate(0, detection, time_s, time_s, (0.0, 0.0), 1, in_view=True)
-                candidates.append(self._numbered(fresh))
-        self._candidates = candidates
-        return self._result(time_s)
+                candidates.append(
+                    _Candidate(0, detection, time_s, time_s, (0.0, 0.0), 1, in_view=True)
+                )
+        kept, crowded_out = _largest(candidates, self._most)
+        # Numbered only now, so that who is left out takes no number.
+        self._candidates = [self._numbered(each) for each in kept]
+        return self._result(time_s, crowded_out)
 
     def predicted(self, time_s: float) -> Tracking:
         """Return the tracks at a time when the detector did not look."""
-        return self._result(time_s)
+        return self._result(time_s, ())
 
     def finish(self) -> tuple[Track, ...]:
         """End every track, and return those that were told."""
@@ -128,7 +141,7 @@ class Tracker:
             (x, y), (u, v) = _centre(face.box), _centre(candidate.face.box)
             vx = _MEMORY * vx + (1 - _MEMORY) * (x - u) / elapsed
             vy = _MEMORY * vy + (1 - _MEMORY) * (y - v) / elapsed
-        followed = _Candidate(
+        return _Candidate(
             candidate.number,
             face,
             candidate.first_seen_s,
@@ -137,14 +150,13 @@ class Tracker:
             candidate.detections + 1,
             in_view=True,
         )
-        return self._numbered(followed)
 
     def _numbered(self, candidate: _Candidate) -> _Candidate:
         if candidate.number or candidate.detections < self._confirm:
             return candidate
         return replace(candidate, number=next(self._numbers))
 
-    def _result(self, time_s: float) -> Tracking:
+    def _result(self, time_s: float, crowded_out: Sequence[_Candidate]) -> Tracking:
         left = [
             each
             for each in self._candidates
@@ -157,8 +169,23 @@ class Tracker:
                 for each in sorted(self._candidates, key=lambda each: each.number)
                 if each.number and each.in_view
             ),
-            ended=tuple(_track(each, each.face) for each in left if each.number),
+            ended=tuple(_track(each, each.face) for each in (*left, *crowded_out) if each.number),
         )
+
+
+def _largest(candidates: list[_Candidate], most: int) -> tuple[list[_Candidate], list[_Candidate]]:
+    """Part those to be followed from those that are too many, both in the order they were in."""
+    if len(candidates) <= most:
+        return candidates, []
+
+    def weight(index: int) -> float:
+        each = candidates[index]
+        area = each.face.box.width * each.face.box.height
+        return area * (_LOYALTY if each.detections > 1 else 1.0)
+
+    chosen = set(sorted(range(len(candidates)), key=weight, reverse=True)[:most])
+    kept = [each for index, each in enumerate(candidates) if index in chosen]
+    return kept, [each for index, each in enumerate(candidates) if index not in chosen]
 
 
 def distance(one: Box, other: Box) -> float:

@@ -35,7 +35,8 @@ def install(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     note = ""
     if place.scope == "system":
         resolvers = _look(place.at(_RESOLVERS)) or ""
-        reach = network.reach(settings, allow=options.allow, resolv_conf=resolvers)
+        allow = options.allow or shipped.told(_look(place.at(place.drop_in)) or "")
+        reach = network.reach(settings, allow=allow, resolv_conf=resolvers)
         files.append(shipped.drop_in(place, settings, reach))
         if reach.open:
             note = (
@@ -97,7 +98,11 @@ def _carry_out(made: Plan, place: Place, options: Options) -> int:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked; --yes does it, --dry-run only says it")
-    return input("go on? [y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        return input("go on? [y/N] ").strip().lower() in {"y", "yes"}
+    except (EOFError, KeyboardInterrupt):
+        sys.stdout.write("\n")
+        return False
 
 
 def _look(path: Path) -> str | None:

@@ -40,10 +40,11 @@ _LOCAL_NAME = re.compile(r"[^.]+|.+\.(local|lan|home|internal|home\.arpa)")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Addresses in systemd's notation, and in a few words what they are for."""
+    """Addresses in systemd's notation, in a few words what they are for, and which were told."""
 
     addresses: tuple[str, ...]
     why: str
+    told: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -74,13 +75,13 @@ def reach(settings: Settings, *, allow: Sequence[str] = (), resolv_conf: str = "
     names = [host for host in hosts if not _is_address(host) and host != "localhost"]
     addresses = [each for each in exact if not ipaddress.ip_address(each).is_loopback] + told
     if names and not told:
-        public = [name for name in names if not _LOCAL_NAME.fullmatch(name.lower().rstrip("."))]
+        public = [name for name in names if not _LOCAL_NAME.fullmatch(name.rstrip("."))]
         addresses += [ANYWHERE] if public else PRIVATE
     if names:
         addresses += _name_servers(resolv_conf)
     if ANYWHERE in addresses:
         addresses = [ANYWHERE]
-    return Reach(tuple(dict.fromkeys(addresses)), ", ".join(hosts) or "no host")
+    return Reach(tuple(dict.fromkeys(addresses)), ", ".join(hosts), tuple(told))
 
 
 def _hosts(settings: Settings) -> list[str]:

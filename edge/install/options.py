@@ -39,7 +39,8 @@ def add_install(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS[/BITS]",
         action="append",
         default=[],
-        help="where brokers and cameras with a name rather than an address are; may be repeated",
+        help="where brokers and cameras with a name rather than an address are; may be repeated; "
+        "remembered",
     )
 
 

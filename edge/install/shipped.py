@@ -25,6 +25,8 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108  # read, not written
 """What the locked-up unit cannot see."""
 
+_TOLD = "# --allow "
+_DESCRIPTION = re.compile(r"^Description=(.+)", re.MULTILINE)
 _EXAMPLE_CAMERA = re.compile(r'^uri = .*\nname = "camera"(?=\s)', re.MULTILINE)
 _EXAMPLE_BROKER = re.compile(r"^url = \S+", re.MULTILINE)
 
@@ -49,44 +51,54 @@ def folder() -> Path:
 def program(place: Place) -> Path:
     """Return the program that the units are to start: the one of this environment.
 
+    For a system in a folder it is this one where it lies in that folder, and otherwise the one
+    in its /opt/mien.
+
     Raises
     ------
     MienError
         It is not installed, or is where the unit could not see it.
     """
     here = Path(sysconfig.get_path("scripts")) / "mien"
+    if not place.live:
+        return _program_within(place, here)
     if not here.exists():
         raise MienError(f"{here}: no such program; install Mien with pip, then run its `mien`")
-    seen = here
-    if not place.live and here.is_relative_to(place.root):
-        seen = Path("/") / here.relative_to(place.root)
-    _plain(seen, "the program")
-    interpreter = Path(sys.executable).resolve()
-    hidden = [
-        (each, folder) for each in (seen, interpreter) for folder in _HIDDEN
-        if each.is_relative_to(folder)
-    ]  # fmt: skip
-    if place.scope == "system" and hidden:
-        each, folder = hidden[0]
-        raise MienError(
-            f"{each}: the unit cannot see what is below {folder}; make the environment elsewhere "
-            "(/usr/bin/python3 -m venv /opt/mien), or install for this login with --user"
-        )
-    return seen
+    _plain(here, "the program")
+    for needed in (here, Path(sys.executable).resolve()):
+        hidden = [folder for folder in _HIDDEN if needed.is_relative_to(folder)]
+        if place.scope == "system" and hidden:
+            raise MienError(
+                f"{needed}: the unit cannot see what is below {hidden[0]}; make the environment "
+                "elsewhere (/usr/bin/python3 -m venv /opt/mien), or install for this login with "
+                "--user"
+            )
+    return here
+
+
+def _program_within(place: Place, here: Path) -> Path:
+    seen = Path("/") / here.relative_to(place.root) if here.is_relative_to(place.root) else None
+    program = seen or Path(PROGRAM)
+    if not place.at(program).exists():
+        raise MienError(f"{place.at(program)}: no such program; install Mien there first, with pip")
+    _plain(program, "the program")
+    return program
 
 
 def units(place: Place, program: Path) -> tuple[File, ...]:
     """Return the units of a place, made to start the program."""
     source = folder() if place.scope == "system" else folder() / "user"
     named = sorted([*source.glob("*.service"), *source.glob("*.timer")])
-    return tuple(
-        File(
-            place.units / each.name,
-            each.read_text(encoding="utf-8").replace(PROGRAM, str(program)),
-            f"starts {program}" if each.suffix == ".service" else "when its service is started",
-        )
-        for each in named
-    )
+    return tuple(_unit(place, each, program) for each in named)
+
+
+def _unit(place: Place, source: Path, program: Path) -> File:
+    text = source.read_text(encoding="utf-8")
+    described = _DESCRIPTION.search(text)
+    why = [described[1] if described else source.name]
+    if PROGRAM in text:
+        why.append(str(program))
+    return File(place.units / source.name, text.replace(PROGRAM, str(program)), ", ".join(why))
 
 
 def support(place: Place) -> tuple[File, ...]:
@@ -110,6 +122,7 @@ def drop_in(place: Place, settings: Settings, reach: Reach) -> File:
         f"# Written by `mien install` for {place.config_file}: run it again when the broker, a",
         "# network camera or the spool's folder changes. What else is to be allowed belongs in a",
         "# file of your own beside this one.",
+        *(f"{_TOLD}{each}" for each in reach.told),
         "[Service]",
         *(f"IPAddressAllow={each}" for each in reach.addresses),
     ]
@@ -121,6 +134,12 @@ def drop_in(place: Place, settings: Settings, reach: Reach) -> File:
         lines.append(f"ReadWritePaths=-{spool}")
     allowed = " ".join(reach.addresses) or "nobody but this machine"
     return File(place.drop_in, "\n".join(lines) + "\n", f"may speak to {allowed} ({reach.why})")
+
+
+def told(drop_in: str) -> tuple[str, ...]:
+    """Return what an earlier installation was told by `--allow`, from what it wrote."""
+    lines = drop_in.splitlines()
+    return tuple(line.removeprefix(_TOLD) for line in lines if line.startswith(_TOLD))
 
 
 def configuration(place: Place, cameras: Sequence[str], broker: str | None) -> File:

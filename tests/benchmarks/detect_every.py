@@ -45,7 +45,7 @@ def errors_at(
 ) -> tuple[list[float], int]:
     """Return the errors between looks, and how many faces the tracker missed there."""
     settings = TrackerSettings()
-    tracker = Tracker(confirm=settings.confirm, bridge_s=settings.bridge_s)
+    tracker = Tracker(confirm=settings.confirm, bridge_s=settings.bridge_s, most=16)
     errors, missed = [], 0
     for index, (frame, faces) in enumerate(zip(frames, found, strict=True)):
         if index % every == 0:

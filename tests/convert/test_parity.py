@@ -127,6 +127,7 @@ def beside(frame: Converted, head: Converted) -> Converted:
     return dataclasses.replace(frame, file=head.file.with_name("frame.tflite"))
 
 
+@pytest.mark.slow
 def test_a_head_runs_free_for_ten_thousand_steps(
     converted: Converted,
     heads: dict[str, Converted],

@@ -66,6 +66,7 @@ def test_pinned_tiles_begin_with_the_extremes() -> None:
     assert pixels[:, 0, 0, 0].tolist() == pytest.approx([0, 1, 0.2])
 
 
+@pytest.mark.slow
 def test_a_gate_that_fails_prints_the_table_and_leaves_what_was_there(
     finished: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

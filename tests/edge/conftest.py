@@ -50,8 +50,8 @@ def ears() -> Iterator[Callable[..., Ear]]:
     """Makes subscribers; all of them leave with the test."""
     made: list[Ear] = []
 
-    def make(broker: Mosquitto, topics: str = "mien/#", *, version: int = 5) -> Ear:
-        made.append(Ear(broker.port, topics, version=version))
+    def make(broker: Mosquitto, topics: str = "mien/#", *, version: int = 5, qos: int = 1) -> Ear:
+        made.append(Ear(broker.port, topics, version=version, qos=qos))
         return made[-1]
 
     yield make

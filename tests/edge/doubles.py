@@ -12,7 +12,8 @@ FILE says what happens from the next frame on:
 
 As a program it is `mien` with this kind of camera. `MIEN_TEST_STALL=N` lets inference hang at its
 N-th look, `MIEN_TEST_CLOCK=SECONDS` lets the wall clock leap forth and back every two seconds,
-`MIEN_TEST_CELSIUS=FILE` lets the board be as warm as the file says.
+`MIEN_TEST_CELSIUS=FILE` lets the board be as warm as the file says, `MIEN_TEST_SLOW=SECONDS` lets
+every look of the detector take so long.
 """
 
 from __future__ import annotations
@@ -120,6 +121,18 @@ def _stall(looks: int) -> None:
     Detector.__call__ = stalling  # type: ignore[assignment,method-assign]
 
 
+def _slow(seconds: float) -> None:
+    from edge.detector import Detector  # noqa: PLC0415  # only where it is asked for
+
+    detect = Detector.__call__
+
+    def slowly(self: Detector, frame: Frame) -> object:
+        time.sleep(seconds)
+        return detect(self, frame)
+
+    Detector.__call__ = slowly  # type: ignore[assignment,method-assign]
+
+
 def _leap(by_s: float) -> None:
     wall, begun_s = time.time, time.monotonic()
     steps = (0.0, by_s, -by_s)
@@ -139,6 +152,8 @@ if __name__ == "__main__":
     cameras.KINDS["double"] = "doubles"
     if "MIEN_TEST_STALL" in os.environ:
         _stall(int(os.environ.pop("MIEN_TEST_STALL")))
+    if "MIEN_TEST_SLOW" in os.environ:
+        _slow(float(os.environ.pop("MIEN_TEST_SLOW")))
     if "MIEN_TEST_CLOCK" in os.environ:
         _leap(float(os.environ.pop("MIEN_TEST_CLOCK")))
     if "MIEN_TEST_CELSIUS" in os.environ:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import itertools
+import struct
 import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 
 import cv2
 import numpy as np
@@ -23,8 +26,39 @@ def encoded(picture: np.ndarray) -> bytes:
     return jpeg.tobytes()
 
 
+def _resized(jpeg: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG whose header tells another size than its picture has."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
+def _damaged(jpeg: bytes, random: Random) -> bytes:
+    data = bytearray(jpeg)
+    for _ in range(30):
+        data[random.randrange(len(data))] = random.randrange(256)
+    return bytes(data)
+
+
+GARBAGE: dict[str, Callable[[bytes, Random], bytes]] = {
+    "cut short": lambda jpeg, random: jpeg[: random.randrange(len(jpeg))],
+    "bytes altered": _damaged,
+    "random bytes": lambda _, random: random.randbytes(5000),
+    "random bytes in a JPEG's markers": lambda _, random: (
+        b"\xff\xd8\xff\xe0" + random.randbytes(3000) + b"\xff\xd9"
+    ),
+    "nothing": lambda *_: b"",
+    "a header of 16000x16000": lambda jpeg, _: _resized(jpeg, 16_000, 16_000),
+    "a header of 65535x65535": lambda jpeg, _: _resized(jpeg, 65_535, 65_535),
+    "a header of 1x1": lambda jpeg, _: _resized(jpeg, 1, 1),
+}
+"""What a broken camera, or a proxy before it, sends in place of a picture."""
+
+
 class MjpegServer(ThreadingHTTPServer):
-    """A camera that sends `frames` pictures, then ends the stream or (`hangs`) falls silent."""
+    """A camera that sends `frames` pictures, then ends the stream or (`hangs`) falls silent.
+
+    One picture in `spoilt_each` is garbage, of the next kind each time; `spoilt` counts them.
+    """
 
     daemon_threads = True
 
@@ -42,11 +76,19 @@ class MjpegServer(ThreadingHTTPServer):
         shifts = range(0, 40, 2) if moving else (0,)
         self.jpegs = [encoded(np.roll(self.picture, shift, axis=1)) for shift in shifts]
         self.frames, self.hangs, self.login = frames, hangs, login
+        self.spoilt_each = self.spoilt = 0
+        self._random = Random(7)  # noqa: S311  # the same garbage each time
         self.quit = threading.Event()
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server_port}"
+
+    def garbage(self, jpeg: bytes) -> bytes:
+        """Return what is sent in place of a picture."""
+        kinds = list(GARBAGE.values())
+        self.spoilt += 1
+        return kinds[(self.spoilt - 1) % len(kinds)](jpeg, self._random)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -69,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pictures()
 
     def _send_pictures(self) -> None:
-        for _, jpeg in zip(range(self.server.frames), itertools.cycle(self.server.jpegs)):
+        for number, jpeg in zip(range(self.server.frames), itertools.cycle(self.server.jpegs)):
+            each = self.server.spoilt_each
+            if each and number % each == each - 1:
+                jpeg = self.server.garbage(jpeg)  # noqa: PLW2901  # in its place
             head = (
                 f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )

@@ -93,11 +93,18 @@ class Mosquitto:
 
 
 class Ear:
-    """Hears all of a broker, reconnecting where it has to."""
+    """Hears all of a broker, reconnecting where it has to.
 
-    def __init__(self, port: int, topics: str = "mien/#", *, version: int = 5) -> None:
+    With `qos` 0 it acknowledges nothing, and so reads to its end what a broker that was killed had
+    sent it: an acknowledgement that fails would end the connection before.
+    """
+
+    def __init__(
+        self, port: int, topics: str = "mien/#", *, version: int = 5, qos: int = 1
+    ) -> None:
         self.heard: list[MQTTMessage] = []
         self._topics = topics
+        self._qos = qos
         self._subscribed = threading.Event()
         protocol = MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311
         self._client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
@@ -111,8 +118,10 @@ class Ear:
 
     def _on_connect(self, client: Client, *_: object) -> None:
         # Told of retained messages, and told truly: a live one has no retain flag of its own.
-        qos: Any = SubscribeOptions(qos=1, retainAsPublished=True)
-        client.subscribe(self._topics, **({"options": qos} if client.protocol == 5 else {"qos": 1}))
+        asked: dict[str, Any] = {"qos": self._qos}
+        if client.protocol == MQTTProtocolVersion.MQTTv5:
+            asked = {"options": SubscribeOptions(qos=self._qos, retainAsPublished=True)}
+        client.subscribe(self._topics, **asked)
 
     def on(self, topic: str) -> list[MQTTMessage]:
         return [message for message in list(self.heard) if message.topic == topic]

@@ -115,6 +115,14 @@ def test_the_command_line_replaces_the_cameras() -> None:
         ('[spool]\npath = ""\n', "spool.path: expected `str` matching regex"),
         ("[spool]\nenable = true\n", "spool.enable: unknown key; did you mean 'enabled'?"),
         ("[detector\n", "not TOML"),
+        ("a = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a = " + "9" * 5000, "not TOML: Exceeds the limit"),
+        ("#\n" * 40_000, "larger than 65536 bytes"),
+        ("a." * 20_000 + "a = 1\n", "a line of more than 8192 characters"),
+        ('device_id = "lobby\\n"\n', "device_id: expected `str` matching regex"),
+        ('[mqtt]\nprefix = "a/b\\n"\n', "mqtt.prefix: expected `str` matching regex"),
+        ('[emotion]\nbundle = "a\\u0000b"\n', "emotion.bundle: expected `str` matching regex"),
+        ('"a\\nb" = 1\n', "a\\nb"),
         (
             '[[camera]]\nuri = "clip:a"\nregion = [0.5, 0, 0.6, 1]\n',
             "camera 'camera': region [0.5, 0.0, 0.6, 1.0] leaves the picture",
@@ -153,6 +161,30 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, complaint: str) -> None:
 def test_a_misspelt_variable_is_named() -> None:
     with pytest.raises(ConfigError, match=r"environment: detector\.evry: unknown key"):
         config.load(None, {"MIEN_DETECTOR__EVRY": "2"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"MIEN_SPOOL": "1", "MIEN_SPOOL__PATH": "/x"}, "MIEN_SPOOL__PATH: another variable sets"),
+        ({"MIEN_mqtt__url": "a", "MIEN_MQTT__URL": "b"}, "MIEN_mqtt__url: another variable sets"),
+        ({"MIEN_EMOTION__BUNDLE": "a\udcff"}, "MIEN_EMOTION__BUNDLE: not UTF-8"),
+        ({"MIEN_DETECTOR__EVERY": "[" * 3000}, "detector.every: expected `int`, got `str`"),
+        ({"MIEN_DETECTOR__EVERY": "{" + "a." * 20_000 + "a = 1}"}, "every: expected `int`, got"),
+        ({"MIEN_DETECTOR__EVERY": "9" * 5000}, "detector.every: expected `int`, got `str`"),
+    ],
+)
+def test_variables_that_cannot_be_are_named(environ: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=r"^environment: ") as raised:
+        config.load(None, environ)
+    assert complaint in str(raised.value)
+
+
+def test_a_line_end_in_a_variable_begins_no_other_key() -> None:
+    settings = config.load(None, {"MIEN_DETECTOR__BUNDLE": '"a"'})
+    assert settings.detector.bundle == "a"
+    with pytest.raises(ConfigError, match=r"detector\.bundle: expected"):
+        config.load(None, {"MIEN_DETECTOR__BUNDLE": '"a"\nevery = 2'})
 
 
 def test_an_empty_variable_does_not_switch_signatures_off(tmp_path: Path) -> None:

@@ -85,6 +85,24 @@ def test_two_faces_side_by_side_are_two(detector: Detector) -> None:
     assert left == pytest.approx(right - 0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("nonsense", [np.nan, np.inf, -np.inf, 1e30, -1e6])
+def test_what_a_damaged_network_says_is_no_face_unless_it_is_a_place(
+    nonsense: float, detector: Detector
+) -> None:
+    picture = portrait()
+    square, where = detector.prepare(picture)
+    boxes, scores = (output[0] for output in detector._model(square))  # noqa: SLF001  # its answer
+    (face,) = detector.decode(boxes, scores[:, 0], where)
+    for place in range(16):
+        damaged = boxes.copy()
+        damaged[:, place] = nonsense
+        assert detector.decode(damaged, scores[:, 0], where) == []
+    damaged = boxes.copy()
+    damaged[np.argsort(scores[:, 0])[:-1]] = nonsense
+    (found,) = detector.decode(damaged, scores[:, 0], where)
+    assert abs(found.box.x - face.box.x) < 0.05
+
+
 def test_anchors_are_the_centres_of_cells() -> None:
     anchors = Anchors(
         layers=(AnchorLayer(cells=2, per_cell=2), AnchorLayer(cells=1, per_cell=1)), scale=128.0

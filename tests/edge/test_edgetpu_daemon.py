@@ -80,6 +80,7 @@ def problem(ear: Ear) -> str:
     return next((each["text"] for each in problems if each["code"] == "edgetpu-away"), "")
 
 
+@pytest.mark.slow
 def test_one_that_is_missing_is_a_published_problem_and_joins_when_it_is_there(
     stick: Stick, ear: Ear
 ) -> None:
@@ -99,6 +100,7 @@ def test_one_that_is_missing_is_a_published_problem_and_joins_when_it_is_there(
     stick.device.whole()
 
 
+@pytest.mark.slow
 def test_one_that_hangs_ends_the_process_with_its_tracks_and_the_next_begins_without_it(
     stick: Stick, ear: Ear, figure: Callable[[str], None]
 ) -> None:

@@ -11,14 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = [
-    {"errors"},
+    {"errors", "files"},
     {"credentials"},
     {"datatypes", "clock", "payloads", "boards", "broker", "backoff", "settings", "signature"},
-    {"config", "bundle"},
+    {"config", "bundle", "coherence"},
     {"imaging", "runtime"},
     {"crop", "networks"},
     {"quality"},
     {"cameras", "detector", "tracker", "emotion", "events", "goldens"},
+    {"trial"},
     {"mailbox", "stillness", "cadence", "notes", "notify", "overrun"},
     {"reader"},
     {"pipeline", "capture", "sinks", "outbox", "access", "health", "spoolfile"},

@@ -23,7 +23,7 @@ ACCOUNTS = {
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path) -> Path:
     """A system that is not running, with a Mien in its /opt."""
     for tool in ("systemctl", "systemd-sysusers", "systemd-tmpfiles"):
         program(tool, "systemd")
@@ -34,7 +34,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     etc.mkdir(parents=True)
     for name, text in ACCOUNTS.items():
         (etc / name).write_text(text)
-    monkeypatch.setattr(shipped, "program", lambda _place: Path("/opt/mien/bin/mien"))
+    program_of_it = tmp_path / "root/opt/mien/bin/mien"
+    program_of_it.parent.mkdir(parents=True)
+    program_of_it.touch()
     return tmp_path / "root"
 
 
@@ -81,7 +83,7 @@ def test_it_only_says_what_it_would_do(root: Path, capsys: pytest.CaptureFixture
     assert files(root) == before
     said = capsys.readouterr().out
     assert said.startswith("as root, this would\n  write   ")
-    assert f"{root}/etc/systemd/system/mien.service: starts /opt/mien/bin/mien" in said
+    assert f"{root}/etc/systemd/system/mien.service: Mien expression recognition, /opt" in said
 
 
 def test_nobody_to_ask_is_no_yes(
@@ -103,6 +105,20 @@ def test_it_asks(root: Path, answer: str, code: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("builtins.input", lambda _: answer)
     assert mien("install", root) == code
     assert (files(root) == before) is (code == 1)
+
+
+@pytest.mark.parametrize("left", [EOFError, KeyboardInterrupt])
+def test_who_leaves_without_an_answer_has_said_no(
+    root: Path, left: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(_: str) -> str:
+        raise left
+
+    before = files(root)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", leave)
+    assert mien("install", root) == 1
+    assert files(root) == before
 
 
 def test_a_wrong_configuration_is_told_before_anything_is_done(
@@ -157,6 +173,22 @@ def test_the_ip_filter_follows_the_configuration(
         assert ("the IP filter is open" in capsys.readouterr().out) is (allowed == "any")
 
 
+def test_what_was_allowed_once_is_remembered(root: Path) -> None:
+    drop_in = root / "etc/systemd/system/mien.service.d/50-mien.conf"
+
+    def allowed() -> list[str]:
+        lines = drop_in.read_text().splitlines()
+        return [line for line in lines if line.startswith("IPAddressAllow=")]
+
+    broker = ("--mqtt", "mqtt://broker.example.org", "--camera", "v4l2:/dev/video0")
+    assert mien("install", root, "--yes", *broker, "--allow", "192.0.2.0/24") == 0
+    assert allowed() == ["IPAddressAllow=192.0.2.0/24"]
+    assert mien("install", root, "--yes") == 0
+    assert allowed() == ["IPAddressAllow=192.0.2.0/24"]
+    assert mien("install", root, "--yes", "--allow", "198.51.100.7") == 0
+    assert allowed() == ["IPAddressAllow=198.51.100.7/32"]
+
+
 def test_who_is_not_root_is_told_so(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +197,7 @@ def test_who_is_not_root_is_told_so(
     monkeypatch.setattr(
         "edge.install.commands.find", lambda *_: place.find("system", Path("/"), {})
     )
+    monkeypatch.setattr(shipped, "program", lambda _: Path("/opt/mien/bin/mien"))
     assert mien("install", root, "--yes") == 1
     assert "needs root: put sudo" in capsys.readouterr().err
 

@@ -82,6 +82,24 @@ def test_the_second_time_there_is_nothing_to_do(system: Place, login: Place) -> 
         assert "all is in place" in str(again)
 
 
+def test_a_unit_that_was_disabled_is_enabled_again(system: Place) -> None:
+    machine = after(installed(system), system)
+    del machine[system.link("mien.service")]
+    made = installed(system, machine)
+    assert not any(isinstance(each, Write) for each in made.actions)
+    assert any(command.startswith("systemctl enable") for command in commands(made))
+
+
+def test_what_was_there_before_is_not_undone_with_what_failed(system: Place) -> None:
+    def undone(made: Plan) -> list[str]:
+        undos = [each.undo for each in made.actions if isinstance(each, Command)]
+        return [" ".join(undo[:2]) for undo in undos if undo]
+
+    assert undone(installed(system)) == ["userdel mien", "systemctl disable"]
+    machine = after(installed(system), system) | {system.drop_in: "older"}
+    assert undone(installed(system, machine)) == []
+
+
 def test_only_what_differs_is_written(system: Place) -> None:
     machine = after(installed(system), system)
     machine[system.drop_in] = "older"
@@ -132,8 +150,10 @@ def test_a_login_needs_nothing_of_roots(login: Place) -> None:
 def test_what_was_installed_is_taken_away_and_what_is_the_owners_stays(system: Place) -> None:
     machine = after(installed(system), system) | {Path("/var/lib/mien"): "", Path("/etc/mien"): ""}
     made = uninstalled(system, machine)
-    removed = {each.path for each in made.actions if isinstance(each, Remove)}
-    assert removed == {file.path for file in wanted(system)}
+    removed = [each for each in made.actions if isinstance(each, Remove)]
+    assert {each.path for each in removed} == {file.path for file in wanted(system)}
+    emptied = {str(each.path.parent) for each in removed if each.folder}
+    assert emptied == {"/etc/sysusers.d", "/etc/systemd/system/mien.service.d"}
     assert commands(made)[0].startswith("systemctl disable --now mien")
     assert commands(made)[-1] == "systemctl daemon-reload"
     assert made.notes == ("/etc/mien, /var/lib/mien, the user mien stay; --purge removes them",)
@@ -155,18 +175,18 @@ def test_where_nothing_is_there_is_nothing_to_take_away(system: Place) -> None:
 
 def test_a_plan_is_said_in_a_line_for_each_step(system: Place) -> None:
     lines = str(installed(system)).splitlines()
-    assert "write   /etc/systemd/system/mien.service: starts /srv/mien/bin/mien" in lines
+    assert (
+        "write   /etc/systemd/system/mien.service: Mien expression recognition, /srv/mien/bin/mien"
+    ) in lines
     assert "make    /etc/mien/credentials: the broker's secrets, each a file" in lines
     assert "run     systemctl daemon-reload: read what is new" in lines
 
 
 def test_every_unit_starts_the_program_of_this_environment(system: Place, login: Place) -> None:
     for place in (system, login):
-        units = [file for file in wanted(place) if file.path.suffix == ".service"]
-        assert units
-        for unit in units:
-            assert shipped.PROGRAM not in unit.text
-            assert f"{PROGRAM} " in unit.text
+        units = {file.path.name: file.text for file in shipped.units(place, PROGRAM)}
+        assert f"ExecStart={PROGRAM} run" in units["mien.service"]
+        assert not any(shipped.PROGRAM in text for text in units.values())
 
 
 def test_a_spool_elsewhere_may_be_written_to(system: Place) -> None:
@@ -183,12 +203,13 @@ def test_a_spool_elsewhere_may_be_written_to(system: Place) -> None:
 
 def test_the_example_takes_the_cameras_and_the_broker_that_were_told(system: Place) -> None:
     uris = ["v4l2:/dev/v4l/by-id/a\\b", 'rtsp://u:p"w@10.0.0.7/a']
-    text = shipped.configuration(system, uris, "mqtts://hub").text
-    settings = config.loads(text, source="example")
+    file = shipped.configuration(system, uris, "mqtts://hub")
+    settings = config.loads(file.text, source="example")
     assert [camera.uri for camera in settings.camera] == uris
     assert [camera.name for camera in settings.camera] == ["camera", "camera-2"]
     assert settings.mqtt.url == "mqtts://hub"
-    assert "# unique; one level of an MQTT topic" in text
+    assert "# unique; one level of an MQTT topic" in file.text
+    assert file.mode == 0o640
 
 
 @pytest.mark.parametrize("folder", ["/home/joe/env", "/root/env", "/tmp/env"])  # noqa: S108
@@ -206,6 +227,21 @@ def test_a_checkout_is_no_installation(system: Place, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sysconfig.get_path", lambda _: "/nowhere")
     with pytest.raises(MienError, match="/nowhere/mien: no such program; install Mien with pip"):
         shipped.program(system)
+
+
+def test_a_system_in_a_folder_starts_its_own_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = find("system", tmp_path, {})
+    monkeypatch.setattr("sysconfig.get_path", lambda _: "/srv/elsewhere/bin")
+    with pytest.raises(MienError, match=f"{tmp_path}/opt/mien/bin/mien: no such program"):
+        shipped.program(place)
+    for folder in ("opt/mien/bin", "usr/local/mien/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mien").touch()
+    assert shipped.program(place) == Path("/opt/mien/bin/mien")
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path / "usr/local/mien/bin"))
+    assert shipped.program(place) == Path("/usr/local/mien/bin/mien")
 
 
 def test_a_login_is_of_no_other_system(tmp_path: Path) -> None:

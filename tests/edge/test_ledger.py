@@ -192,3 +192,15 @@ def test_what_was_dropped_while_it_was_written_is_not_read_again() -> None:
     ledger.read((number, on_disk[number]) for number in (3, 4))
     assert [held.number for held in ledger.take(9)] == [4]
     assert ledger.depth == 3
+
+
+def test_what_is_on_its_way_while_it_is_written_can_be_acknowledged() -> None:
+    ledger = Ledger(9, 2)
+    for seq in (1, 2, 3):
+        ledger.append(event(seq), 0.0)
+    batch = ledger.batch(9)
+    assert [held.number for held in ledger.take(9)] == [1, 2, 3]
+    ledger.written([number for number, _ in batch], ())
+    for number in (1, 2, 3):
+        ledger.acknowledge(number)
+    assert (ledger.depth, ledger.gone) == (0, frozenset({1, 2, 3}))

@@ -71,7 +71,6 @@ def test_ready_comes_once_and_before_any_sign_of_life(
     began_s = time.monotonic()
     device.start()
     manager.wait("WATCHDOG=1", 3)
-    lives(manager, 2.0)
     assert len(manager.times("READY=1")) == 1
     figure(f"ready {manager.times('READY=1')[0] - began_s:.2f} s after it was started")
     said = [text for _, text in manager.heard]
@@ -249,6 +248,7 @@ def test_a_camera_that_stays_in_cpp_does_not_abort_the_end(device: Device) -> No
 # What subscribers hear
 
 
+@pytest.mark.slow
 def test_what_is_published_of_a_camera_is_true(
     device: Device, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
 ) -> None:

@@ -28,7 +28,7 @@ from edge.datatypes import (
 from edge.emotion import Look, Memory
 from edge.events import EventFactory
 from edge.imaging import luma_of, read_image
-from edge.pipeline import Pipeline, largest, load_models
+from edge.pipeline import Pipeline, load_models
 from edge.settings import PRESETS, Events, Limits, Preset, Settings, Tracker
 from edge.settings import Detector as DetectorSettings
 
@@ -242,13 +242,12 @@ def test_limits_are_settings() -> None:
     assert all(event.poor == () for event in events)
 
 
-@pytest.mark.parametrize("most", [1, 2, 5])
-def test_in_a_crowd_the_largest_faces_are_followed(most: int) -> None:
+def test_in_a_crowd_no_more_faces_are_told_than_are_asked_for() -> None:
     crowd = [face(0.1, size=0.1), face(0.5, size=0.3), face(0.9, size=0.2)]
-    chosen = largest(crowd, most)
-    assert chosen == [
-        each for each in crowd if each.box.width >= sorted([0.3, 0.2, 0.1])[-min(most, 3)]
-    ]
+    two = msgspec.structs.replace(SETTINGS, detector=DetectorSettings(most_faces=2))
+    events = run(pipeline(Script(*[crowd] * 5), two), frames(5))
+    assert sorted(told(events)) == [("end", 1), ("end", 2), ("start", 1), ("start", 2)]
+    assert {round(event.box.width, 1) for event in events} == {0.3, 0.2}
 
 
 def test_nothing_of_the_picture_is_in_an_event() -> None:

@@ -121,12 +121,13 @@ Make = Callable[..., Live]
         ("freeze", "one and the same picture for 0.4 s"),
     ],
 )
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_camera_that_is_lost_is_opened_again_and_frames_flow(
-    fault: str, reason: str, live: Make
+    fault: str, reason: str, times: int, live: Make
 ) -> None:
     camera = live()
     camera.until("ok")
-    for _ in range(3):
+    for _ in range(times):
         camera.become(fault)
         camera.until("reconnecting", reason)
         assert not camera.capture.ended

@@ -7,11 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from mjpeg import GARBAGE, MjpegServer
 from realbroker import eventually, free_port
 
 from edge.capture import Capture
@@ -115,3 +118,56 @@ def test_a_camera_that_sends_one_picture_for_ever_is_frozen() -> None:
         watch.until("ok")
         assert watch.gives_frames()
     assert watch.capture.stop()
+
+
+@pytest.mark.slow
+def test_garbage_among_pictures_costs_a_reconnection_at_most(
+    figure: Callable[[str], None],
+) -> None:
+    before_mb = resident_mb()
+    with spoiling(20) as server:
+        watch = Watch(server.server_port)
+        situations: list[Situation] = []
+        shapes: set[tuple[int, ...]] = set()
+        times: list[float] = []
+        while server.spoilt < 3 * len(GARBAGE):
+            watch.capture.attend(time.monotonic())
+            situations += watch.capture.changes()
+            frame = watch.capture.take(timeout_s=0.02)
+            if frame is not None:
+                shapes.add(frame.luma.shape)
+                times.append(frame.time_s)
+        grown_mb = resident_mb() - before_mb
+        spoilt, server.spoilt_each = server.spoilt, 0
+        eventually(watch.gives_frames, "pictures again")
+        assert watch.capture.stop()
+    lost = sum(each.condition == "reconnecting" for each in situations)
+    assert lost <= spoilt
+    assert {each.condition for each in situations} <= {"ok", "reconnecting"}
+    assert shapes == {(240, 320)}
+    assert times == sorted(set(times))
+    # Nineteen good ones before each: what is lost is what was under way.
+    assert len(times) > 10 * spoilt
+    assert grown_mb < 50
+    figure(
+        f"{spoilt} pieces of garbage of {len(GARBAGE)} kinds, {lost} reconnections, "
+        f"{len(times)} pictures, {grown_mb:.0f} MB more"
+    )
+
+
+@contextmanager
+def spoiling(each: int) -> Iterator[MjpegServer]:
+    with MjpegServer(frames=10**9, moving=True) as server:
+        server.spoilt_each = each
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.quit.set()
+            server.shutdown()
+            thread.join()
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

@@ -15,8 +15,8 @@ def face(x: float, y: float, size: float = 0.2) -> Detection:
     )
 
 
-def tracker(confirm: int = 2, bridge_s: float = 0.5) -> Tracker:
-    return Tracker(confirm=confirm, bridge_s=bridge_s)
+def tracker(confirm: int = 2, bridge_s: float = 0.5, most: int = 16) -> Tracker:
+    return Tracker(confirm=confirm, bridge_s=bridge_s, most=most)
 
 
 def test_a_face_is_told_when_it_was_detected_often_enough() -> None:
@@ -152,3 +152,67 @@ def test_a_moved_face_keeps_its_shape(faces: list[Detection], x: float, y: float
         assert (there.box.width, there.box.height) == (each.box.width, each.box.height)
         assert abs(there.box.x - each.box.x - x) < 1e-9
         assert abs(there.keypoints.nose_tip.y - each.keypoints.nose_tip.y - y) < 1e-9
+
+
+# Crowds
+
+
+def test_in_a_crowd_the_largest_are_followed() -> None:
+    faces = tracker(confirm=1, most=2)
+    crowd = [face(0.1, 0.5, 0.1), face(0.5, 0.5, 0.3), face(0.9, 0.5, 0.2)]
+    present = faces.detected(crowd, 0.0).present
+    assert [track.face.box.width for track in present] == [0.3, 0.2]
+    assert faces.candidates == 2
+
+
+def test_in_a_crowd_of_equals_nobody_takes_anothers_place() -> None:
+    faces = tracker(most=4)
+    ended = 0
+    numbers = set()
+    for step in range(50):
+        # Who is largest is another at every look.
+        crowd = [face(0.05 + 0.1 * i, 0.5, 0.05 + 0.01 * ((i + step) % 3)) for i in range(10)]
+        tracking = faces.detected(crowd, step / 10)
+        ended += len(tracking.ended)
+        numbers |= {track.number for track in tracking.present}
+    assert (numbers, ended) == ({1, 2, 3, 4}, 0)
+
+
+def test_who_comes_close_is_followed_and_the_smallest_is_ended_at_once() -> None:
+    faces = tracker(confirm=1, most=2)
+    crowd = [face(0.1, 0.5, 0.1), face(0.3, 0.5, 0.11)]
+    faces.detected(crowd, 0.0)
+    tracking = faces.detected([*crowd, face(0.7, 0.5, 0.3)], 0.1)
+    assert [track.number for track in tracking.ended] == [1]
+    assert [track.number for track in tracking.present] == [2, 3]
+
+
+def test_one_who_is_carried_over_keeps_his_place() -> None:
+    faces = tracker(confirm=1, most=2, bridge_s=1.0)
+    crowd = [face(0.1, 0.5, 0.1), face(0.3, 0.5, 0.1)]
+    faces.detected(crowd, 0.0)
+    faces.detected([crowd[0], face(0.7, 0.5, 0.1)], 0.1)
+    present = faces.detected(crowd, 0.2).present
+    assert [track.number for track in present] == [1, 2]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.5)), max_size=12),
+        max_size=12,
+    ),
+    st.integers(1, 5),
+)
+def test_no_more_are_ever_followed_and_each_ends_once(
+    looks: list[list[tuple[float, float, float]]], most: int
+) -> None:
+    faces = tracker(confirm=1, most=most, bridge_s=0.15)
+    begun: set[int] = set()
+    ended: list[int] = []
+    for step, look in enumerate(looks):
+        tracking = faces.detected([face(*each) for each in look], step / 10)
+        assert faces.candidates <= most
+        begun |= {track.number for track in tracking.present}
+        ended += [track.number for track in tracking.ended]
+    ended += [track.number for track in faces.finish()]
+    assert sorted(ended) == sorted(begun)
