@@ -17,7 +17,7 @@ else:
     import tomli as tomllib
 
 FILE = Path(__file__).with_name("tried.toml")
-How = Literal["emulated", "booted in a virtual machine", "on hardware"]
+How = Literal["emulated", "booted in a namespace", "booted in a virtual machine", "on hardware"]
 
 
 class Tried(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -28,7 +28,8 @@ def run(*command: str, more: Mapping[str, str] | None = None) -> Done:
     SetupError
         There is no such program.
     """
-    environment = {**os.environ, **(more or {})}
+    # A service of the system has none, and pip asks for one.
+    environment = {"HOME": "/root", **os.environ, **(more or {})}
     try:
         return subprocess.run(  # noqa: S603  # the commands are this package's own
             command, capture_output=True, text=True, check=False, env=environment
