@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,15 +22,26 @@ from firmware_configs.render import Order
 PROJECTS = {"pip": "26.3", "numpy": "2.0.0"}
 
 
-def wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> Path:
-    """A wheel that says what it is and holds nothing."""
+def wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    tag: str = "py3-none-any",
+    requires: Sequence[str] = (),
+) -> Path:
+    """A wheel that says what it is and what it requires, and holds nothing."""
     file = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
+    said = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    files = {
+        "METADATA": "\n".join([*said, *(f"Requires-Dist: {each}" for each in requires), ""]),
+        "WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w") as archive:
-        # A fixed time, so that the same wheel has the same hash.
-        entry = zipfile.ZipInfo(f"{info}/METADATA")
-        archive.writestr(entry, f"Name: {name}\nVersion: {version}\nTag: {tag}\n")
+        for place, text in files.items():
+            # A fixed time, so that the same wheel has the same hash.
+            archive.writestr(zipfile.ZipInfo(f"{info}/{place}"), text)
     return file
 
 

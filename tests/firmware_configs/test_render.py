@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -110,19 +109,6 @@ def test_a_card_for_a_pi_4_is_the_one_in_the_folder_golden(shop: Workshop) -> No
         if file.is_file()
     }
     assert shown == golden, "with GOLDEN=write this test writes them; read the difference"
-
-
-def test_user_data_is_what_cloud_init_knows(shop: Workshop) -> None:
-    program = shutil.which("cloud-init")
-    if program is None:
-        pytest.skip("cloud-init is missing: apt install cloud-init")
-    for who in (None, admin("anna", KEY)):
-        answers = Answers("lobby", "mqtt://10.0.0.5", admin=who)
-        order = shop.order("pi-4", answers=answers, out=shop.folder / str(who is None))
-        render.render(order)
-        command = [program, "schema", "--config-file", str(order.out / "user-data")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_a_wireless_networks_passphrase_is_on_no_card(shop: Workshop) -> None:
