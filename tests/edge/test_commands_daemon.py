@@ -373,6 +373,17 @@ def test_a_self_test_can_be_asked_for_by_signal_and_without_commands(
     assert device.stop()[0] == 0
 
 
+def test_a_self_test_that_is_asked_for_too_early_ends_nothing(
+    device: Device, manager: Manager
+) -> None:
+    device.start()
+    manager.wait("STATUS=loading the models")
+    assert device.process is not None
+    device.process.send_signal(signal.SIGUSR1)
+    manager.wait("READY=1")
+    assert device.stop()[0] == 0
+
+
 def children(process: int) -> list[int]:
     return [
         int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -439,10 +450,13 @@ def test_a_broker_of_3_1_1_carries_commands_too(
 ) -> None:
     asking = begun(device, brokers(), ears, extra=ENABLED)
     assert device.stop()[0] == 0
+    asking.send("reload", "{}", retain=True)
     device.start(extra=ENABLED, MIEN_MQTT__PROTOCOL="3.1.1")
-    asking.ear.wait(f"{P}/availability", 3)
+    asking.ear.wait(f"{P}/cmd/result")
+    assert "it is retained" in asking.results[0]["text"]
     result = asking.ask("pause", '{"id": "older"}')
     assert (result["outcome"], result["id"]) == ("done", "older")
+    assert "command reload: done" not in device.stop()[2]
 
 
 # Strangers
