@@ -99,10 +99,12 @@ def asking(device: Device, brokers: BrokerMaker, ears: EarMaker) -> Requester:
     return begun(device, brokers(), ears)
 
 
-def begun(device: Device, broker: Mosquitto, ears: EarMaker, extra: str = ENABLED) -> Requester:
+def begun(
+    device: Device, broker: Mosquitto, ears: EarMaker, extra: str = ENABLED, **environ: str
+) -> Requester:
     ear = ears(broker)
     device.mqtt = broker.url
-    device.start(extra=extra)
+    device.start(extra=extra, **environ)
     eventually(lambda: device.count("start") == 1, "a face")
     ear.wait(f"{P}/info")
     return Requester(ear)
@@ -270,6 +272,21 @@ def test_a_paused_camera_sees_nobody_until_it_is_resumed(
     device.whole()
 
 
+def test_nobody_is_seen_between_the_answer_and_the_closing_of_the_camera(
+    device: Device, brokers: BrokerMaker, ears: EarMaker
+) -> None:
+    at_first_sight = {"MIEN_EVENTS__SETTLE_S": "0", "MIEN_TRACKER__CONFIRM": "1"}
+    asking = begun(device, brokers(), ears, **at_first_sight)
+    for number in range(1, 4):
+        asking.ask("pause")
+        eventually(lambda: statuses(asking)[-1] == "paused", "the status")
+        assert (device.count("start"), device.count("end")) == (number, number)
+        asking.ask("resume")
+        eventually(lambda: device.count("start") == number + 1, "the face")  # noqa: B023  # in turn
+    assert device.stop()[0] == 0
+    device.whole()
+
+
 def test_one_camera_is_paused_and_the_other_is_not(
     device: Device, brokers: BrokerMaker, ears: EarMaker, tmp_path: Path
 ) -> None:
@@ -429,6 +446,8 @@ def test_commands_are_heard_after_whatever_happened_to_the_broker(
 ) -> None:
     broker = brokers()
     asking = begun(device, broker, ears)
+    swept = "Received UNSUBSCRIBE from mien-lobby"
+    eventually(lambda: swept in broker.log, "the end of what is done at the first connection only")
     for number in range(5):
         broker.kill()
         asking.ear.forget()
@@ -469,8 +488,10 @@ def rss_mb(process: int) -> float:
 
 @pytest.mark.slow
 def test_hundreds_of_mutated_commands_harm_nobody(
-    device: Device, asking: Requester, figure: Callable[[str], None]
+    device: Device, brokers: BrokerMaker, ears: EarMaker, figure: Callable[[str], None]
 ) -> None:
+    broker = brokers()
+    asking = begun(device, broker, ears)
     assert device.process is not None
     before_mb = rss_mb(device.process.pid)
     sent = 0
@@ -482,6 +503,7 @@ def test_hundreds_of_mutated_commands_harm_nobody(
         sent += 1
     for _ in range(20):
         asking.send("pause", b"{" * 8_000_000)
+    assert broker.log.count("Dropping too large outgoing PUBLISH for mien-lobby") == 20
 
     def answered() -> bool:
         # Right ones are refused too, and not answered, until so many are forgotten.
