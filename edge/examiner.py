@@ -77,8 +77,9 @@ class Examiner:
         OSError
             The process could not be started.
         """
+        # In a session of its own: Ctrl-C is for the daemon, which ends it.
         self._process = subprocess.Popen(  # noqa: S603  # our own program
-            self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         self._thread = threading.Thread(
             target=self._wait, args=(self._process, msgspec.json.encode(settings)), name="selftest"
