@@ -22,6 +22,7 @@ from edge.payloads import (
     Info,
     Percentiles,
     Problem,
+    Result,
     dominant,
 )
 
@@ -63,6 +64,16 @@ EXAMPLES = {
     "status": CameraStatus(
         camera="door", status="stalled", since=TS, clock_synced=True, reason="no frame for 5 s"
     ),
+    "result": Result(
+        device_id="kiosk",
+        boot_id="b",
+        command="pause",
+        id=None,
+        outcome="done",
+        text="paused: door",
+        ts=TS,
+        clock_synced=True,
+    ),
     "state": payloads.state("door", [face("happy")], ts=TS, clock_synced=True),
 }
 
@@ -85,6 +96,7 @@ def test_every_payload_names_its_schema() -> None:
     assert named == {
         "info": "mien-info/1",
         "health": "mien-health/1",
+        "result": "mien-result/1",
         "status": "mien-camera-status/1",
         "state": "mien-camera-state/1",
     }

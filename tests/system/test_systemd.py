@@ -8,6 +8,7 @@ machine: that cameras can be opened, and that `MemoryMax` holds, is not shown he
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ PACKAGES = (
     "mosquitto,mosquitto-clients"
 )
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+SUITES = {"bookworm": "311", "trixie": "313"}
+"""Releases of Debian and their Python; MIEN_DEBIAN="bookworm trixie" tries both."""
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 MIEN = "/opt/mien/bin/mien"
 BROKER, STRANGER = "10.9.9.2", "10.9.9.1"
@@ -132,7 +135,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[Suite("bookworm", "311"), Suite("trixie", "313")],
+    params=[Suite(name, SUITES[name]) for name in os.environ.get("MIEN_DEBIAN", "trixie").split()],
     ids=lambda suite: suite.name,
 )
 def machine(
@@ -369,6 +372,19 @@ def test_a_failure_is_tried_again_and_a_wrong_configuration_is_not(mien: Machine
     assert "devise_id: unknown key; did you mean 'device_id'?" in mien.journal("mien")
 
 
+def test_the_timer_has_the_daemon_test_itself(mien: Machine) -> None:
+    assert mien.says("systemctl", "is-active", "mien-selftest.timer") == "active"
+    heard(mien, "mien/lobby/camera/camera/event")
+    before = json.loads(heard(mien, "mien/lobby/selftest")[0])
+    mien.run("systemctl", "start", "mien-selftest")
+    after = [json.loads(each) for each in heard(mien, "mien/lobby/selftest", 2)][-1]
+    assert after["ts"] > before["ts"]
+    assert {check["name"]: check["verdict"] for check in after["checks"]}[
+        "broker-puback"
+    ] == "passed"
+    assert mien.shows("mien", "NRestarts") == "0"
+
+
 def test_a_reload_puts_an_edited_configuration_in_force(mien: Machine) -> None:
     heard(mien, "mien/lobby/camera/camera/event")
     before = mien.shows("mien", "MainPID")
@@ -391,7 +407,8 @@ def test_it_stops_within_five_seconds_and_says_goodbye(mien: Machine) -> None:
 
 
 def test_systemd_and_udev_of_this_release_find_nothing_to_say(mien: Machine) -> None:
-    verified = mien.run("systemd-analyze", "verify", "/etc/systemd/system/mien.service")
+    units = [f"/etc/systemd/system/{name}" for name in ("mien.service", "mien-selftest.timer")]
+    verified = mien.run("systemd-analyze", "verify", *units)
     assert (verified.stdout, verified.stderr) == ("", "")
     judged = mien.says("systemd-analyze", "security", "--no-pager", "--threshold=15", "mien")
     sys.stdout.write(f"{judged.splitlines()[-1]}\n")
