@@ -175,8 +175,12 @@ def with_broker(settings: Settings, url: str) -> Settings:
 
 def to_toml(settings: Settings) -> str:
     """Write settings as the TOML that reads back as the same settings."""
-    plain = msgspec.to_builtins(settings)
-    return "\n".join(_lines("", "", plain)).lstrip("\n") + "\n"
+    return table_to_toml(msgspec.to_builtins(settings))
+
+
+def table_to_toml(table: Mapping[str, Any]) -> str:
+    """Write a table of settings, which need not be all of them, as TOML."""
+    return "\n".join(_lines("", "", table)).lstrip("\n") + "\n"
 
 
 def _lines(heading: str, path: str, table: Mapping[str, Any]) -> list[str]:

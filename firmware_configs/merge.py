@@ -21,8 +21,8 @@ _CREDENTIALS = {
 }
 
 
-def settings(board: Board, role: Role, image: Image, answers: Answers) -> Settings:
-    """Merge and validate; what is said last wins: the board, the role, the answers.
+def merged(board: Board, role: Role, image: Image, answers: Answers) -> dict[str, Any]:
+    """Return what is said, as the table that mien.toml is; what nobody says is left to the daemon.
 
     Raises
     ------
@@ -52,6 +52,12 @@ def settings(board: Board, role: Role, image: Image, answers: Answers) -> Settin
         },
         "mqtt": {"url": answers.broker, **_broker(answers)},
     }
+    settings(table)
+    return table
+
+
+def settings(table: dict[str, Any]) -> Settings:
+    """Read a merged table as the daemon does."""
     return config.parse(table, source="mien.toml")
 
 

@@ -18,7 +18,7 @@ from firmware_configs import boot, system, wheelhouse
 from firmware_configs.answers import Answers
 from firmware_configs.board import Board, Image, load_board, load_role
 from firmware_configs.device.card import SCHEMA, Manifest
-from firmware_configs.merge import settings
+from firmware_configs.merge import merged, settings
 from firmware_configs.notes import notes
 
 _PACKAGE = Path(__file__).parent
@@ -55,17 +55,17 @@ def render(order: Order) -> list[str]:
     """
     board, image = chosen(order.board, order.role, order.image)
     role = load_role(order.role)
-    merged = settings(board, role, image, order.answers)
+    table = merged(board, role, image, order.answers)
     with _new_folder(order.out) as out:
         card = out / "card" if order.answers.fleet else out
         _write(card, boot.files(board, image, order.answers))
         _write(card / "mien", boot.firmware(board))
         mien = card / "mien"
-        _write(mien, {"mien.toml": config.to_toml(merged), "setup/__main__.py": _MAIN})
+        _write(mien, {"mien.toml": config.table_to_toml(table), "setup/__main__.py": _MAIN})
         for file in sorted((_PACKAGE / "device").glob("*.py")):
             _copy(file, mien / "setup/firmware_configs/device" / file.name)
         _copy(_PACKAGE / "__init__.py", mien / "setup/firmware_configs/__init__.py")
-        _write(mien / "system", system.files(board, merged, order.answers))
+        _write(mien / "system", system.files(board, settings(table), order.answers))
         _packages(board, image, order.debs, mien / "debs")
         _wheels(image, order, mien)
         _credentials(image, order.answers, out, mien)
