@@ -185,7 +185,9 @@ def _add_config(commands: Commands) -> None:
 
 
 def _add_schema(commands: Commands) -> None:
-    schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of a payload or file, or the AsyncAPI document"
+    )
     schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
     schema.set_defaults(command=_schema)
 
