@@ -25,7 +25,7 @@ LAYERS = [
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
-    {"reload", "loop", "asyncapi", "schema", "bench", "aim"},
+    {"support", "reload", "loop", "asyncapi", "schema", "bench", "aim"},
     {"daemon"},
     {"demo"},
     {"__main__"},
