@@ -1,4 +1,4 @@
-"""What Mien says over MQTT as an AsyncAPI 3.0 document, for people and for generators of code.
+"""What Mien says and hears over MQTT as an AsyncAPI 3.0 document, for people and for generators.
 
 The payloads are the types of `edge.payloads` and `edge.datatypes`; the topics, their retain flags
 and quality of service stand in `CHANNELS`, and a test holds them against what the daemon publishes.
@@ -10,13 +10,23 @@ https://github.com/asyncapi/bindings/tree/master/mqtt (binding version 0.2.0)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from edge import __version__
+from edge.commands import MOST_CORRELATION_BYTES, RATES, RESULT_EXPIRY_S, Command
 from edge.datatypes import Event
-from edge.payloads import OFFLINE, ONLINE, CameraState, CameraStatus, Health, Info, SelfTest
+from edge.payloads import (
+    OFFLINE,
+    ONLINE,
+    CameraState,
+    CameraStatus,
+    Health,
+    Info,
+    Result,
+    SelfTest,
+)
 from edge.settings import Mqtt
 
 Json = dict[str, Any]
@@ -29,9 +39,11 @@ _QOS = 1
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One topic that a device publishes on.
+    """One topic of a device.
 
     `topic` stands below `<prefix>/<device_id>/`; `payload` is its type, None for plain text.
+    `action` is the device's: what it sends, and what it receives. A broker forgets what it could
+    not deliver for `expiry_s` (MQTT 5).
     """
 
     name: str
@@ -39,6 +51,13 @@ class Channel:
     payload: type | None
     summary: str
     retain: bool = True
+    expiry_s: int | None = None
+    action: Literal["send", "receive"] = "send"
+
+    @property
+    def operation(self) -> str:
+        """The name of what the device does on it."""
+        return f"{self.action}-{self.name}"
 
 
 CHANNELS = (
@@ -56,18 +75,36 @@ CHANNELS = (
         Event,
         "A face appeared, changed, is still there, or left.",
         retain=False,
+        expiry_s=Mqtt().event_expiry_s,
+    ),
+    Channel(
+        "command",
+        "cmd/{command}",
+        Command,
+        "What the device may be asked, with [commands] enabled.",
+        retain=False,
+        action="receive",
+    ),
+    Channel(
+        "result",
+        "cmd/result",
+        Result,
+        "What became of a command.",
+        retain=False,
+        expiry_s=RESULT_EXPIRY_S,
     ),
 )
 """Every topic of a device, but for the probes that the self-test sends to itself."""
 
 _INTRODUCTION = """\
-What a Mien device tells its subscribers: whose face shows what, and how the device is.
+What a Mien device tells its subscribers: what faces show, and how the device is; and what it may be
+asked.
 
 Schema `/1` of a payload only ever gains keys: ignore those you do not know. Events come at least
-once: deduplicate on `id`. All other messages are retained. An empty retained message on a camera's
-`status` or `state` says that there is no such camera any more. MQTT 5 is tried first, 3.1.1 where
-the broker refuses it; headers here are user properties, which only MQTT 5 has. No picture, no
-identity and no embedding is ever published."""
+once: deduplicate on `id`. All but events, commands and results is retained. An empty retained
+message on a camera's `status` or `state` says that there is no such camera any more. MQTT 5 is tried
+first, 3.1.1 where the broker refuses it; headers here are user properties, which only MQTT 5 has. No
+picture, no identity and no embedding is ever published."""
 
 _PARAMETERS: dict[str, Json] = {
     "prefix": {
@@ -81,6 +118,29 @@ _PARAMETERS: dict[str, Json] = {
     "camera": {
         "description": "The name of a [[camera]] of the configuration.",
         "examples": ["door"],
+    },
+    "command": {"description": "What is asked.", "enum": sorted(RATES)},
+}
+
+_CORRELATIONS: dict[type | None, Json] = {
+    Command: {
+        "correlationId": {
+            "description": "Comes back in the result; one with the same id is not repeated.",
+            "location": "$message.payload#/id",
+        },
+        "bindings": {
+            "mqtt": {
+                "correlationData": {"type": "string", "maxLength": MOST_CORRELATION_BYTES},
+                "bindingVersion": _BINDING,
+            }
+        },
+    },
+}
+_CORRELATIONS[Result] = {
+    **_CORRELATIONS[Command],
+    "correlationId": {
+        "description": "That of the command.",
+        "location": "$message.payload#/id",
     },
 }
 
@@ -105,7 +165,7 @@ def document() -> Json:
         "defaultContentType": "application/json",
         "servers": _servers(),
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
-        "operations": {f"send-{channel.name}": _send(channel) for channel in CHANNELS},
+        "operations": {channel.operation: _operation(channel) for channel in CHANNELS},
         "components": {
             "messages": {channel.name: _message(channel) for channel in CHANNELS},
             "parameters": _PARAMETERS,
@@ -169,17 +229,25 @@ def _channel(channel: Channel) -> Json:
     }
 
 
-def _send(channel: Channel) -> Json:
-    binding: Json = {"qos": _QOS, "retain": channel.retain}
-    if not channel.retain:
-        binding["messageExpiryInterval"] = Mqtt().event_expiry_s
-    return {
-        "action": "send",
+def _operation(channel: Channel) -> Json:
+    # See Connection.subscribe_to_news for why commands are heard with QoS 0.
+    qos = _QOS if channel.action == "send" else 0
+    binding: Json = {"qos": qos, "retain": channel.retain, "bindingVersion": _BINDING}
+    if channel.expiry_s is not None:
+        binding["messageExpiryInterval"] = channel.expiry_s
+    operation: Json = {
+        "action": channel.action,
         "channel": {"$ref": f"#/channels/{channel.name}"},
         "summary": channel.summary,
         "messages": [{"$ref": f"#/channels/{channel.name}/messages/{channel.name}"}],
-        "bindings": {"mqtt": {**binding, "bindingVersion": _BINDING}},
+        "bindings": {"mqtt": binding},
     }
+    if channel.action == "receive":
+        operation["reply"] = {
+            "channel": {"$ref": "#/channels/result"},
+            "messages": [{"$ref": "#/channels/result/messages/result"}],
+        }
+    return operation
 
 
 def _message(channel: Channel) -> Json:
@@ -188,6 +256,7 @@ def _message(channel: Channel) -> Json:
         texts = [ONLINE.decode(), OFFLINE.decode()]
         payload = {"type": "string", "enum": texts}
         return {**message, "contentType": "text/plain", "payload": payload}
+    message |= _CORRELATIONS.get(channel.payload, {})
     name = channel.payload.__name__
     schema = msgspec.json.schema(channel.payload)["$defs"][name]["properties"]["schema"]
     return {

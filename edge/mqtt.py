@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -21,6 +22,7 @@ import msgspec
 from edge import clock, payloads
 from edge.access import Access, read_access
 from edge.backoff import Backoff
+from edge.commands import Inbox
 from edge.connection import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -33,7 +35,7 @@ from edge.connection import (
 from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
-from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
+from edge.outbox import Board, Heard, MemoryOutbox, Message, Outbox, Trouble
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.settings import Mqtt
 
@@ -44,6 +46,15 @@ CLOSE_TIMEOUT_S = 2.0
 
 SWEEP_S = 2.0
 """How long to listen for what earlier configurations left behind."""
+
+_MOST_ANSWERS = 16
+"""How many results of commands wait for a connection; then the oldest are forgotten."""
+
+_DEAF = Trouble(
+    "commands-refused",
+    "the broker does not let us hear commands: let our user read <prefix>/<device_id>/cmd/+, or "
+    "switch [commands] off",
+)
 
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
@@ -87,6 +98,8 @@ class Publisher:
         Their names. What the broker retains for any other camera of this device is cleared.
     outbox
         Where events wait; in memory unless given. `close` closes it.
+    inbox
+        Where commands go; without one, nothing is subscribed to for them.
     backoff
         How long to wait between attempts to connect.
 
@@ -103,6 +116,7 @@ class Publisher:
         cameras: Sequence[str],
         *,
         outbox: Outbox | None = None,
+        inbox: Inbox | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self._settings = settings
@@ -110,6 +124,8 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
+        self._inbox = inbox
+        self._answers: deque[Message] = deque(maxlen=_MOST_ANSWERS)
         access = read_access(settings, device_id)
         self._access: Access | None = access
         self._board = Board()
@@ -126,6 +142,7 @@ class Publisher:
         self._backlog = 0
         self._sweep_until_s: float | None = None
         self._swept = False
+        self._deaf = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._over_s = monotonic() + _STEP_S
@@ -178,6 +195,11 @@ class Publisher:
         """Publish what a self-test found."""
         self._retain("selftest", report)
 
+    def answer(self, result: Message) -> None:
+        """Publish what became of a command, once; who asked meanwhile may ask again."""
+        self._answers.append(result)
+        self._bell.ring()
+
     def status(self, status: CameraStatus) -> None:
         """Publish whether a camera gives pictures."""
         self._retain(f"camera/{status.camera}/status", status)
@@ -195,7 +217,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             refused=self._refused,
             trouble=None if self._connected else self._dialogue.trouble,
-            troubles=self._outbox.troubles,
+            troubles=self._outbox.troubles + ((_DEAF,) if self._deaf else ()),
         )
 
     def turning(self, now_s: float) -> bool:
@@ -311,7 +333,7 @@ class Publisher:
             self._hand_over(connection)
             self._poll(connection)
             self._settle(connection)
-            self._sweep(connection)
+            self._hear(connection)
         self._leave(connection)
 
     def _poll(self, connection: Connection) -> None:
@@ -327,11 +349,16 @@ class Publisher:
         if not self._swept:
             connection.subscribe(*self._left_behind())
             self._sweep_until_s = monotonic() + SWEEP_S
+        if self._inbox is not None:
+            # At every connection: a broker may have forgotten, and knows no session of ours.
+            connection.subscribe_to_news(*self._inbox.topics)
         self._dialogue.succeeded(self._outbox.dropped)
         self._connected = True
 
     def _hand_over(self, connection: Connection) -> None:
-        """Give the connection what it has room for: the board first, then the oldest events."""
+        """Give the connection what it has room for: results, the board, then the oldest events."""
+        while connection.room and self._answers:
+            connection.publish(self._answers.popleft())
         while connection.room and (message := self._board.take()) is not None:
             connection.publish(message)
         for held in self._outbox.take(connection.room):
@@ -353,15 +380,27 @@ class Publisher:
                 self._refused += acknowledged.refusal is not None
             self._dialogue.answered(acknowledged.refusal)
 
-    def _sweep(self, connection: Connection) -> None:
-        """Clear what the broker retains for cameras that are no longer configured."""
-        for message in connection.received():
-            camera = message.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
-            if message.retain and message.payload and camera not in self._cameras:
-                self._board.put(Message(message.topic, b"", retain=True))
+    def _hear(self, connection: Connection) -> None:
+        """Pass commands on, and look at what is swept up."""
+        if connection.deaf and not self._deaf:
+            _log.warning("mqtt: %s", _DEAF.text)
+        self._deaf = connection.deaf
+        for heard in connection.received():
+            if self._inbox is not None and heard.topic in self._inbox.topics:
+                answer = self._inbox.hear(heard, monotonic())
+                if answer is not None:
+                    self._answers.append(answer)
+            else:
+                self._sweep(heard)
         if self._sweep_until_s is not None and monotonic() > self._sweep_until_s:
             self._sweep_until_s, self._swept = None, True
             connection.unsubscribe(*self._left_behind())
+
+    def _sweep(self, heard: Heard) -> None:
+        """Clear what the broker retains for a camera that is no longer configured."""
+        camera = heard.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
+        if heard.retained and heard.payload and camera not in self._cameras:
+            self._board.put(Message(heard.topic, b"", retain=True))
 
     def _availability(self, payload: bytes) -> Message:
         return Message(f"{self._base}/availability", payload, retain=True)
@@ -372,7 +411,9 @@ class Publisher:
     def _finished(self, connection: Connection) -> bool:
         if not self._closing.is_set():
             return False
-        nothing_left = not (self._outbox.depth or self._board.full or connection.in_flight)
+        nothing_left = not (
+            self._outbox.depth or self._board.full or self._answers or connection.in_flight
+        )
         # The last quarter belongs to the goodbye.
         return nothing_left or monotonic() > self._close_by_s - CLOSE_TIMEOUT_S / 4
 

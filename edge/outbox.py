@@ -17,13 +17,29 @@ from edge.datatypes import Event
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to publish. `schema` and `expiry_s` (seconds) travel with MQTT 5 only."""
+    """Something to publish. All but the first three travel with MQTT 5 only; seconds, bytes."""
 
     topic: str
     payload: bytes
     retain: bool = False
     schema: str | None = None
     expiry_s: int | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something that was received.
+
+    `retained`: it is not new, the broker kept it. `duplicate`: the broker delivers it again.
+    `correlation` is MQTT 5's.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    duplicate: bool = False
+    correlation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,16 @@ class Mqtt(_Settings, frozen=True):
     event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
 
 
+class Commands(_Settings, frozen=True):
+    """Whether others may ask something of the device over MQTT: see `edge.commands`.
+
+    Without `enabled`, nothing is subscribed to. Who may ask is the broker's to say: let none but
+    them publish below `<prefix>/<device_id>/cmd/`.
+    """
+
+    enabled: bool = False
+
+
 class Spool(_Settings, frozen=True):
     """Where events are kept until the broker has them, so that they outlive process and power.
 
@@ -313,6 +323,7 @@ class Settings(_Settings, frozen=True):
     recovery: Recovery = Recovery()
     cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
+    commands: Commands = Commands()
     spool: Spool = Spool()
     # Empty would look like switched off.
     bundle_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from edge import config
-from edge.errors import EXIT_FAILURE, ConfigError, MienError
+from edge import config, examiner
+from edge.errors import ConfigError, MienError
 from edge.health import Sensors, versions
 from edge.payloads import ONLINE, SelfTest
 from edge.selftest import report
@@ -38,6 +38,7 @@ SELFTEST_S = 180.0
 LOG_LINES = 2000
 """How many of the last lines of the log are taken."""
 
+_SELFTEST = (sys.executable, "-m", "edge", "selftest", "--json", "--no-publish")
 _JOURNAL_S = 30.0
 _LISTEN_S, _QUIET_S = 5.0, 1.0
 _DEVICES = ("video*", "media*", "apex_*")
@@ -163,28 +164,29 @@ def _decoded(payload: bytes) -> Any:  # noqa: ANN401  # JSON has no better type
 def selftest(device: Device, *, running: bool) -> str:
     """Run the self-test in a process of its own, which may crash or hang, and write its table.
 
-    Nothing of it is published. While the daemon runs, it has the cameras, and needs the processor.
+    Nothing of it is published. While the daemon runs, it has the cameras and needs the cores, and
+    what is tested is what the daemon tests beside itself.
 
     Raises
     ------
     MienError
         It did not come to its end.
     """
-    left_out = ["camera", "busy"] if running else []
-    command = [sys.executable, "-m", "edge", "selftest", "--json", "--no-publish"]
-    command += [part for name in left_out for part in ("--skip", name)]
-    command += ["--config", str(device.file)] if device.file else []
+    if running and device.settings is not None:
+        command, given = list(examiner.PROGRAM), msgspec.json.encode(device.settings)
+    else:
+        command, given = [*_SELFTEST, *(["--config", str(device.file)] if device.file else [])], b""
     try:
         done = subprocess.run(  # noqa: S603  # our own program
-            command, capture_output=True, text=True, check=False, timeout=SELFTEST_S
+            command, input=given, capture_output=True, check=False, timeout=SELFTEST_S
         )
     except subprocess.TimeoutExpired as exc:
-        raise MienError(f"mien selftest did not end within {SELFTEST_S:g} s") from exc
-    if done.returncode not in (0, EXIT_FAILURE) or not done.stdout:
-        said = done.stderr.strip() or "nothing"
-        raise MienError(f"mien selftest ended with {done.returncode} and said: {said}")
-    note = f"The daemon runs, so these were left out: {', '.join(left_out)}.\n" if left_out else ""
-    return f"{note}{report.table(msgspec.json.decode(done.stdout, type=SelfTest))}\n"
+        raise MienError(f"the self-test did not end within {SELFTEST_S:g} s") from exc
+    try:
+        return f"{report.table(msgspec.json.decode(done.stdout, type=SelfTest))}\n"
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = done.stderr.decode(errors="replace").strip() or "nothing"
+        raise MienError(f"the self-test ended with {done.returncode} and said: {said}") from None
 
 
 def is_running() -> bool:

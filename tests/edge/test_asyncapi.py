@@ -57,7 +57,15 @@ def test_every_parameter_of_an_address_is_described_and_no_other() -> None:
 def test_every_channel_has_one_operation_which_the_device_performs() -> None:
     channels = [resolved(each["channel"]) for each in DOCUMENT["operations"].values()]
     assert channels == list(DOCUMENT["channels"].values())
-    assert {each["action"] for each in DOCUMENT["operations"].values()} == {"send"}
+    heard = [n for n, each in DOCUMENT["operations"].items() if each["action"] == "receive"]
+    assert heard == ["receive-command"]
+
+
+def test_what_is_asked_is_answered_on_the_channel_of_results() -> None:
+    reply = DOCUMENT["operations"]["receive-command"]["reply"]
+    assert resolved(reply["channel"])["address"] == "{prefix}/{device_id}/cmd/result"
+    for message in (resolved(each) for each in reply["messages"]):
+        assert resolved(message)["correlationId"]["location"] == "$message.payload#/id"
 
 
 def test_the_last_will_is_said_where_availability_is() -> None:
@@ -69,10 +77,18 @@ def test_the_last_will_is_said_where_availability_is() -> None:
 
 def channel_of(topic: str) -> str:
     """The name of the one channel whose address a topic is."""
+
+    def pattern(channel: dict[str, Any]) -> str:
+        address: str = channel["address"]
+        for name, parameter in channel["parameters"].items():
+            values = "|".join(resolved(parameter).get("enum", ["[^/]+"]))
+            address = address.replace(f"{{{name}}}", f"({values})")
+        return address
+
     found = [
         name
         for name, channel in DOCUMENT["channels"].items()
-        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", channel["address"]), topic)
+        if re.fullmatch(pattern(channel), topic)
     ]
     assert len(found) == 1, f"{topic}: {found}"
     return found[0]
@@ -80,21 +96,28 @@ def channel_of(topic: str) -> str:
 
 def check(message: MQTTMessage, name: str) -> None:
     """Hold one message against its channel."""
-    operation = DOCUMENT["operations"][f"send-{name}"]["bindings"]["mqtt"]
+    (operation,) = (
+        each["bindings"]["mqtt"]
+        for each in DOCUMENT["operations"].values()
+        if each["channel"]["$ref"].endswith(f"/{name}")
+    )
     (described,) = (resolved(each) for each in DOCUMENT["channels"][name]["messages"].values())
     properties = message.properties
     assert properties is not None
-    assert (message.qos, message.retain) == (operation["qos"], operation["retain"])
+    assert message.retain == operation["retain"]
+    # What the device is asked comes with the requester's QoS, whatever the device subscribes with.
+    assert message.qos == (1 if name == "command" else operation["qos"])
     expiry = getattr(properties, "MessageExpiryInterval", None)
     assert (expiry is None) == ("messageExpiryInterval" not in operation)
     text = message.payload.decode()
     if described.get("contentType") == "text/plain":
         assert text in described["payload"]["enum"]
         return
-    assert properties.ContentType == DOCUMENT["defaultContentType"]
-    headers = dict(properties.UserProperty)
-    Draft202012Validator(described["headers"]).validate(headers)
-    assert headers["schema"] == json.loads(text)["schema"]
+    if name != "command":
+        assert properties.ContentType == DOCUMENT["defaultContentType"]
+        headers = dict(properties.UserProperty)
+        Draft202012Validator(described["headers"]).validate(headers)
+        assert headers["schema"] == json.loads(text)["schema"]
     components = {"components": DOCUMENT["components"]}
     Draft202012Validator({**described["payload"], **components}).validate(json.loads(text))
 
@@ -107,15 +130,17 @@ def test_a_whole_run_says_all_that_is_described_and_nothing_else(
     ear = ears(broker, "#")
     file = tmp_path / "mien.toml"
     file.write_text(
-        'device_id = "lobby"\n[spool]\nenabled = false\n[events]\nheartbeat_s = 0.5\n'
+        'device_id = "lobby"\n[spool]\nenabled = false\n[commands]\nenabled = true\n'
         f'[[camera]]\nname = "door"\nuri = "clip:{SAMPLE}"\n[mqtt]\nurl = "{broker.url}"\n'
     )
-    subprocess.run(
-        [sys.executable, "-m", "edge", "run", "--config", str(file)],
-        capture_output=True,
-        check=True,
-        cwd=ROOT,
-    )
+    command = [sys.executable, "-m", "edge", "run", "--config", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        ear.wait("mien/lobby/camera/door/event")
+        ear.say("mien/lobby/cmd/resume", '{"id": "7c1d"}')
+        _, log = process.communicate()
+    assert process.returncode == 0, log
+    (result,) = ear.json("mien/lobby/cmd/result")
+    assert (result["id"], result["outcome"]) == ("7c1d", "done")
     eventually(
         lambda: ear.texts("mien/lobby/availability")[-1:] == ["offline"], "the goodbye of the run"
     )

@@ -32,7 +32,7 @@ def test_the_parser_has_nothing_to_complain_of(tmp_path: Path) -> None:
     found = read(schema.text("asyncapi"), tmp_path)
     assert found["complaints"] == []
     assert len(found["channels"]) == len(asyncapi.CHANNELS)
-    assert found["sent"] == len(asyncapi.CHANNELS)
+    assert (found["sent"], found["received"]) == (len(asyncapi.CHANNELS) - 1, 1)
 
 
 def test_the_parser_would_complain(tmp_path: Path) -> None:
