@@ -102,9 +102,9 @@ asked.
 
 Schema `/1` of a payload only ever gains keys: ignore those you do not know. Events come at least
 once: deduplicate on `id`. All but events, commands and results is retained. An empty retained
-message on a camera's `status` or `state` says that there is no such camera any more. MQTT 5 is tried
-first, 3.1.1 where the broker refuses it; headers here are user properties, which only MQTT 5 has. No
-picture, no identity and no embedding is ever published."""
+message on a camera's `status` or `state` says that there is no such camera any more. MQTT 5 is
+tried first, 3.1.1 where the broker refuses it; headers here are user properties, which only MQTT 5
+has. No picture, no identity and no embedding is ever published."""
 
 _PARAMETERS: dict[str, Json] = {
     "prefix": {
