@@ -38,6 +38,13 @@ _FOLDERS = {
 }  # fmt: skip
 """Parts of paths that every machine has."""
 
+_IMAGES = {
+    "admin", "armbian", "debian", "guest", "jetson", "linux", "nvidia", "orangepi", "raspberry",
+    "raspberrypi", "raspbian", "rock", "ubuntu", "user",
+}  # fmt: skip
+"""What users and hosts are called by the images that boards are flashed with: no one in particular,
+and words that say what system runs."""
+
 _PEOPLE = range(1000, 60_000)
 """The user ids that Debian gives to people."""
 
@@ -59,7 +66,7 @@ _PSK = re.compile(r"^\s*(?:psk|password)\s*=\s*\"?(.+?)\"?\s*$", re.MULTILINE)
 
 def words() -> set[str]:
     """Return the words that every device has: keys, choices, defaults, shipped bundles, folders."""
-    found = {*_FOLDERS, *bundle.shipped(), config.DEFAULT_FILE.name}
+    found = {*_FOLDERS, *_IMAGES, *bundle.shipped(), config.DEFAULT_FILE.name}
     found.update(_strings(msgspec.to_builtins((Settings(), Camera(uri="mien")))))
     for kind in _TYPES:
         found.update(_vocabulary(inspect.type_info(kind)))

@@ -181,10 +181,8 @@ class Redactor:
 def _gone(form: str | None, found: str) -> str:
     """Return what stands for a thing that has no pseudonym; folders keep their beginning."""
     if form == "home":
-        return f"{re.match('/(?:var/)?[^/]+/', found)[0]}{GONE}"  # type: ignore[index]  # it begins so
-    if form == "link":
-        return f"{'/'.join(found.split('/')[:4])}/{GONE}"
-    return GONE
+        return re.sub(rf"({_HOMES}).*", rf"\1{GONE}", found, flags=re.IGNORECASE)
+    return re.sub(r"(/by-[a-z]+/).*", rf"\1{GONE}", found) if form == "link" else GONE
 
 
 def _after_the_sign(text: str) -> str:

@@ -384,6 +384,14 @@ def test_a_name_is_replaced_as_a_word_and_a_secret_anywhere() -> None:
     assert redactor.text("xpassx pa%73s") == "x***x ***"
 
 
+def test_users_that_come_with_an_image_identify_nobody_and_its_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("debian:x:1000:1000:Debian,,,:/home/debian:/bin/sh\n")
+    redactor = Redactor(safe=identity.words())
+    identity.note_machine(redactor, tmp_path, {"USER": "debian"})
+    assert redactor.text("system: Debian GNU/Linux 12") == "system: Debian GNU/Linux 12"
+
+
 def test_what_the_machine_knows_of_itself_is_found(tmp_path: Path) -> None:
     for name, text in {
         "etc/hostname": "kiosk-7.adlon.example\n",
