@@ -94,7 +94,7 @@ CHANNELS = (
         expiry_s=RESULT_EXPIRY_S,
     ),
 )
-"""Every topic of a device, but for the probes that the self-test sends to itself."""
+"""Every topic below a device's own, but for the probes that the self-test sends to itself."""
 
 _INTRODUCTION = """\
 What a Mien device tells its subscribers: what faces show, and how the device is; and what it may be

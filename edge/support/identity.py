@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from edge import bundle, config
+from edge import bundle, cameras, config
 from edge.datatypes import Event
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.settings import Camera, Settings
@@ -37,6 +38,9 @@ _FOLDERS = {
     "mnt", "opt", "proc", "root", "run", "share", "srv", "sys", "tmp", "usr", "v4l", "var",
 }  # fmt: skip
 """Parts of paths that every machine has."""
+
+_INSTALLS = ("/opt/mien", "/usr")
+"""Where Mien and Python are on many machines; elsewhere, a traceback in the log would say where."""
 
 _IMAGES = {
     "admin", "armbian", "debian", "guest", "jetson", "linux", "nvidia", "orangepi", "raspberry",
@@ -108,6 +112,8 @@ def note_machine(
         redactor.hide("host", name.partition(".")[0])
     for name in _people(root, environ):
         redactor.hide("user", name)
+    if not sys.prefix.startswith(_INSTALLS):
+        redactor.hide("path", sys.prefix)
     for file in _files(root, "sys/class/net/*/address"):
         redactor.hide("mac", _text(file))
         redactor.hide("mac", _text(file).strip().replace(":", ""))
@@ -151,13 +157,8 @@ def _shown_text(key: str, text: str, redactor: Redactor) -> str:
     if _PLAIN_URI.fullmatch(text) or text.startswith(_CREDENTIAL):
         return text
     if rest.startswith("//"):
-        login, _, place = rest[2:].rpartition("@")
-        user, _, password = login.partition(":")
-        redactor.hide("user", user)
-        redactor.secret(password)
-        redactor.hide("path", place.partition("/")[2])
-        return redactor.url(text)
-    if key == "uri":
+        return _url(text, redactor)
+    if key == "uri" and scheme in cameras.KINDS:
         # A link below /dev/v4l/by-id holds a serial number, a clip's name whatever it shows.
         place, mark, _ = rest.partition("?")
         return f"{scheme}{colon}{note_path(place, redactor)}{mark and mark + GONE}"
@@ -165,7 +166,19 @@ def _shown_text(key: str, text: str, redactor: Redactor) -> str:
         return note_path(text, redactor)
     if _SECRET_KEY.search(key):
         return redactor.secret(text)
+    for part in re.split(r"[:@/?&=]", text):
+        # An address that is written wrongly has its parts all the same.
+        redactor.hide(_KINDS.get(key, "text"), part)
     return redactor.hide(_KINDS.get(key, "text"), text)
+
+
+def _url(text: str, redactor: Redactor) -> str:
+    login, _, place = text.partition("://")[2].rpartition("@")
+    user, _, password = login.partition(":")
+    redactor.hide("user", user)
+    redactor.secret(password)
+    redactor.hide("path", place.partition("/")[2])
+    return redactor.url(text)
 
 
 def note_path(text: str, redactor: Redactor) -> str:

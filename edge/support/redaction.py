@@ -33,9 +33,10 @@ _LOCAL_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost"}
 
 _HOMES = "/(?:home|root|Users|var/home)/"
 
+# Where a part may repeat, its length is bounded: a line of nothing but letters must not take long.
 _FORMS = {
     "key": r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)",
-    "url": r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]+",
+    "url": r"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>`]+",
     "word": r"(?<![A-Za-z0-9])(?:password|passwd|pwd|passphrase|secret|token|psk|api[_-]?key"
     r"|authorization)[\"']?\s*[=:]\s*(?!unknown key)(?:bearer\s+|basic\s+)?"
     r"(?:\"[^\"]*\"|'[^']*'|[^\s,;]+)",
@@ -48,7 +49,9 @@ _FORMS = {
     "interface": r"\b(?:enx|wlx)[0-9a-f]{12}\b",
     "broker": r"(?<=mqtt: )[^\s:]+(?=:\d)|(?<=broker )[^\s:]+(?=:\d)"
     r"|(?<![\w.-])[\w-]+\.(?:local|lan|home|internal|localdomain)(?![\w-])",
-    "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}",
+    "camera": r"(?<=camera )[A-Za-z0-9][\w.-]*(?=: )",
+    "device": r"(?<=mien/)[^\s/]+(?=/[a-z])",
+    "email": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})*\.[A-Za-z]{2,}",
 }
 
 
@@ -73,6 +76,9 @@ class Redactor:
             "word": _after_the_sign,
             "ssid": self._network,
             "broker": self.host,
+            # Names of before the configuration was last changed; those of now are known.
+            "camera": lambda text: self.hide("camera", text),
+            "device": lambda text: self.hide("device", text),
             "mac": lambda text: self.hide("mac", text),
             "ipv6": self._address,
             "ipv4": self._address,
@@ -121,11 +127,10 @@ class Redactor:
             host, port = parts.hostname or "", parts.port
         except ValueError:
             return f"{scheme}://{GONE}{tail}"
-        shown = (
-            f"{scheme}://{at and GONE + at}{self.host(host)}{'' if port is None else f':{port}'}"
-        )
-        more = parts.path.strip("/") or parts.query or parts.fragment
-        return f"{shown}{f'/{GONE}' if more else ''}{tail}"
+        user = GONE + at if at else ""
+        door = "" if port is None else f":{port}"
+        path = f"/{GONE}" if parts.path.strip("/") or parts.query or parts.fragment else ""
+        return f"{scheme}://{user}{self.host(host)}{door}{path}{tail}"
 
     def host(self, host: str) -> str:
         """Return what stands for a host's name or address."""

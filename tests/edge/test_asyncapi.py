@@ -127,7 +127,7 @@ def test_a_whole_run_says_all_that_is_described_and_nothing_else(
     tmp_path: Path, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
 ) -> None:
     broker = brokers()
-    ear = ears(broker, "#")
+    ear = ears(broker, "mien/#")
     file = tmp_path / "mien.toml"
     file.write_text(
         'device_id = "lobby"\n[spool]\nenabled = false\n[commands]\nenabled = true\n'
