@@ -234,6 +234,19 @@ def test_a_running_daemon_keeps_its_cameras_and_the_broker_its_report(
     assert not ear.on("mien/lobby/selftest")
 
 
+def test_where_no_daemon_runs_the_whole_self_test_does_and_publishes_no_report(
+    tmp_path: Path, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
+) -> None:
+    broker = brokers()
+    ear = ears(broker)
+    (tmp_path / "mien.toml").write_text(f'device_id = "lobby"\n[mqtt]\nurl = "{broker.url}"\n')
+    assert mien("support", "--config", "mien.toml", "--out", "a.tgz", cwd=tmp_path).returncode == 0
+    table = members(tmp_path / "a.tgz")["selftest.txt"]
+    assert "latency-busy-total" in table
+    assert ear.on("mien/lobby/selftest/probe")
+    assert not ear.on("mien/lobby/selftest")
+
+
 BROKEN = {
     "no file": None,
     "no TOML": f'device_id = "{DEVICE}"\n[mqtt\npassword = {PASSWORD}\n',
