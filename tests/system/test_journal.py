@@ -69,7 +69,7 @@ def test_the_log_is_that_of_the_unit_and_of_systemd_about_it(tmp_path: Path) -> 
         assert member is not None
         log = member.read().decode()
     assert log.splitlines() == [
-        "2026-11-21T10:21:41.000+00:00 info    mien: camera door: open",
+        "2026-11-21T10:21:41.000+00:00 info    mien: camera camera-1: open",
         "2026-11-21T10:21:43.000+00:00 warning mien: mqtt: host-1:1883: cannot be reached",
         "2026-11-21T10:21:44.000+00:00 error   mien.service: Watchdog timeout (limit 30s)!",
     ]
