@@ -41,6 +41,8 @@ class Arguments(argparse.Namespace):
     frames: int
     json: bool
     skip: Sequence[str] = ()
+    no_publish: bool
+    out: Path | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,6 +165,9 @@ def _add_selftest(commands: Commands) -> None:
         "--no-mqtt", action="store_true", help="leave the broker alone, and publish no report"
     )
     selftest.add_argument(
+        "--no-publish", action="store_true", help="test the broker too, but publish no report"
+    )
+    selftest.add_argument(
         "--skip",
         metavar="GROUP",
         action="append",
@@ -171,6 +176,18 @@ def _add_selftest(commands: Commands) -> None:
     )
     selftest.add_argument("--json", action="store_true", help="print JSON: mien-selftest/1")
     selftest.set_defaults(command=_selftest)
+
+
+def _add_support(commands: Commands) -> None:
+    support = commands.add_parser(
+        "support",
+        help="write what a bug report needs into one file: no pictures, no secrets, no names",
+    )
+    _add_config_file(support)
+    support.add_argument(
+        "--out", type=Path, metavar="FILE", help="(mien-support-DATE-TIME.tar.gz, here)"
+    )
+    support.set_defaults(command=_support)
 
 
 def _add_config(commands: Commands) -> None:
@@ -185,7 +202,9 @@ def _add_config(commands: Commands) -> None:
 
 
 def _add_schema(commands: Commands) -> None:
-    schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of a payload or file, or the AsyncAPI document"
+    )
     schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
     schema.set_defaults(command=_schema)
 
@@ -197,6 +216,7 @@ _COMMANDS = (
     _add_aim,
     _add_bench,
     _add_selftest,
+    _add_support,
     _add_config,
     _add_schema,
 )
@@ -277,12 +297,19 @@ def _selftest(arguments: Arguments) -> int:
     skip = [*arguments.skip, *(["broker"] if arguments.no_mqtt else [])]
     found = selftest.full(settings, skip=skip)
     print(report.to_json(found) if arguments.json else report.table(found))
-    if not arguments.no_mqtt:
+    if not (arguments.no_mqtt or arguments.no_publish):
         try:
             broker.publish(settings, found)
         except MienError as exc:
             sys.stderr.write(f"mien: the report is not published: {exc}\n")
     return 0 if found.verdict == "passed" else EXIT_FAILURE
+
+
+def _support(arguments: Arguments) -> int:
+    from edge import support  # noqa: PLC0415  # see _run
+
+    print(support.run(arguments.config, arguments.out))
+    return 0
 
 
 def _config_check(arguments: Arguments) -> int:

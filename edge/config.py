@@ -53,10 +53,7 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     ConfigError
         The file cannot be read, is not TOML, or holds a key or value that does not exist.
     """
-    if file is None and environ.get(FILE_VARIABLE):
-        file = Path(environ[FILE_VARIABLE])
-    if file is None and DEFAULT_FILE.exists():
-        file = DEFAULT_FILE
+    file = chosen(file, environ)
     table = _read(file) if file else {}
     source = str(file) if file else "settings"
     checked = parse(table, source=source)
@@ -64,6 +61,27 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     if not override:
         return checked
     return parse(_merged(table, override), source="environment")
+
+
+def chosen(file: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file that `load` reads; None where there is none."""
+    if file is None and environ.get(FILE_VARIABLE):
+        file = Path(environ[FILE_VARIABLE])
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    return file
+
+
+def unchecked(file: Path | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return what `load` would check, as it stands there.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or is not TOML.
+    """
+    file = chosen(file, environ)
+    return _merged(_read(file) if file else {}, _from_environment(environ))
 
 
 def parse(table: Mapping[str, Any], *, source: str) -> Settings:
@@ -155,8 +173,12 @@ def with_broker(settings: Settings, url: str) -> Settings:
 
 def to_toml(settings: Settings) -> str:
     """Write settings as the TOML that reads back as the same settings."""
-    plain = msgspec.to_builtins(settings)
-    return "\n".join(_lines("", "", plain)).lstrip("\n") + "\n"
+    return toml(msgspec.to_builtins(settings))
+
+
+def toml(table: Mapping[str, Any]) -> str:
+    """Write a table of plain values as TOML."""
+    return "\n".join(_lines("", "", table)).lstrip("\n") + "\n"
 
 
 def _lines(heading: str, path: str, table: Mapping[str, Any]) -> list[str]:

@@ -42,8 +42,10 @@ def free_port() -> int:
         return port
 
 
-def eventually(condition: Callable[[], bool], what: str = "the condition") -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def eventually(
+    condition: Callable[[], bool], what: str = "the condition", patience_s: float = PATIENCE_S
+) -> None:
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.01)

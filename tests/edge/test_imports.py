@@ -26,7 +26,7 @@ LAYERS = [
     {"connection", "dialogue", "mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
-    {"errands", "examiner", "reload", "loop", "schema", "bench", "aim"},
+    {"errands", "examiner", "support", "reload", "loop", "asyncapi", "schema", "bench", "aim"},
     {"beside", "daemon"},
     {"demo"},
     {"__main__"},
