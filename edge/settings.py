@@ -280,6 +280,18 @@ class Mqtt(_Settings, frozen=True):
     event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
 
 
+class HomeAssistant(_Settings, frozen=True):
+    """How Home Assistant finds the device by itself, where it uses the same broker.
+
+    `discovery_prefix` and the topic of its birth message are as in the options of its MQTT
+    integration. With `enabled` false, what it was told before is taken back.
+    """
+
+    enabled: bool = True
+    discovery_prefix: TopicPath = "homeassistant"
+    status_topic: TopicPath = "homeassistant/status"
+
+
 class Spool(_Settings, frozen=True):
     """Where events are kept until the broker has them, so that they outlive process and power.
 
@@ -313,6 +325,7 @@ class Settings(_Settings, frozen=True):
     recovery: Recovery = Recovery()
     cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
+    homeassistant: HomeAssistant = HomeAssistant()
     spool: Spool = Spool()
     # Empty would look like switched off.
     bundle_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
