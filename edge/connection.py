@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.access import Access
 from edge.errors import MienError
-from edge.outbox import Message
+from edge.outbox import Heard, Message
 
 Protocol = Literal["5", "3.1.1"]
 Fault = Literal["unreachable", "protocol", "silent", "credentials", "lost"]
@@ -73,9 +73,10 @@ class LinkError(MienError):
 class Acknowledged:
     """The broker has taken a message, or refused it for the reason `refusal`.
 
-    `number` is what `publish` was given.
+    `topic` and `number` are what `publish` was given.
     """
 
+    topic: str
     number: int | None
     refusal: str | None
 
@@ -151,9 +152,9 @@ class Connection:
         self.protocol: Protocol = protocol
         self._answer: tuple[ReasonCode, Properties | None] | None = None
         self._goodbye: ReasonCode | None = None
-        self._numbers: dict[int, int | None] = {}
+        self._in_flight: dict[int, tuple[str, int | None]] = {}
         self._acknowledged: deque[Acknowledged] = deque()
-        self._received: deque[MQTTMessage] = deque()
+        self._received: deque[Heard] = deque()
         self._most = _MOST_IN_FLIGHT
         self._client = self._made(access, will, timeout_s)
         try:
@@ -185,7 +186,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many messages are published and not acknowledged."""
-        return len(self._numbers)
+        return len(self._in_flight)
 
     @property
     def room(self) -> int:
@@ -194,7 +195,7 @@ class Connection:
         None while the socket does not take what was written, so that a broker that hangs does
         not fill our memory.
         """
-        return 0 if self._client.want_write() else max(self._most - len(self._numbers), 0)
+        return 0 if self._client.want_write() else max(self._most - len(self._in_flight), 0)
 
     def publish(self, message: Message, number: int | None = None) -> None:
         """Send a message with QoS 1; `number` comes back with its acknowledgement.
@@ -209,7 +210,7 @@ class Connection:
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         )
         self._check(info.rc)
-        self._numbers[info.mid] = number
+        self._in_flight[info.mid] = message.topic, number
 
     def subscribe(self, *topics: str) -> None:
         """Ask for messages on `topics`; those that are refused just never come."""
@@ -248,7 +249,7 @@ class Connection:
         self._acknowledged.clear()
         return found
 
-    def received(self) -> list[MQTTMessage]:
+    def received(self) -> list[Heard]:
         """Return what was received since the last call."""
         found = list(self._received)
         self._received.clear()
@@ -366,10 +367,19 @@ class Connection:
         _properties: Properties,
     ) -> None:
         refusal = str(reason) if reason.is_failure else None
-        self._acknowledged.append(Acknowledged(self._numbers.pop(mid, None), refusal))
+        topic, number = self._in_flight.pop(mid, ("", None))
+        self._acknowledged.append(Acknowledged(topic, number, refusal))
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        self._received.append(message)
+        self._received.append(
+            Heard(
+                message.topic,
+                bytes(message.payload),
+                retained=message.retain,
+                duplicate=message.dup,
+                correlation=getattr(message.properties, "CorrelationData", None),
+            )
+        )
 
 
 def _said(error: OSError) -> str:

@@ -20,6 +20,7 @@ import msgspec
 
 from edge import clock, payloads
 from edge.access import Access, read_access
+from edge.announcer import Announcer
 from edge.backoff import Backoff
 from edge.connection import (
     ANSWER_TIMEOUT_S,
@@ -33,9 +34,10 @@ from edge.connection import (
 from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
-from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
+from edge.homeassistant import Device
+from edge.outbox import Board, Heard, MemoryOutbox, Message, Outbox, Trouble
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
-from edge.settings import Mqtt
+from edge.settings import HomeAssistant, Mqtt
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class Publisher:
         Their names. What the broker retains for any other camera of this device is cleared.
     outbox
         Where events wait; in memory unless given. `close` closes it.
+    announcer
+        When Home Assistant is told of the device; nothing is before `announce`.
     backoff
         How long to wait between attempts to connect.
 
@@ -103,6 +107,7 @@ class Publisher:
         cameras: Sequence[str],
         *,
         outbox: Outbox | None = None,
+        announcer: Announcer | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self._settings = settings
@@ -110,6 +115,8 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
+        self._announcer = announcer or Announcer()
+        self._announced: frozenset[str] = frozenset()
         access = read_access(settings, device_id)
         self._access: Access | None = access
         self._board = Board()
@@ -177,6 +184,11 @@ class Publisher:
     def selftest(self, report: SelfTest) -> None:
         """Publish what a self-test found."""
         self._retain("selftest", report)
+
+    def announce(self, settings: HomeAssistant, device: Device) -> None:
+        """Tell Home Assistant of the device, or take back what it was told."""
+        self._announcer.announce(settings, device)
+        self._bell.ring()
 
     def status(self, status: CameraStatus) -> None:
         """Publish whether a camera gives pictures."""
@@ -278,6 +290,7 @@ class Publisher:
             with self._connect() as connection:
                 self._serve(connection)
         except LinkError as exc:
+            self._announcer.lost(monotonic())
             return exc
         return None
 
@@ -311,7 +324,8 @@ class Publisher:
             self._hand_over(connection)
             self._poll(connection)
             self._settle(connection)
-            self._sweep(connection)
+            self._hear(connection)
+            self._announce(connection)
         self._leave(connection)
 
     def _poll(self, connection: Connection) -> None:
@@ -327,6 +341,8 @@ class Publisher:
         if not self._swept:
             connection.subscribe(*self._left_behind())
             self._sweep_until_s = monotonic() + SWEEP_S
+        self._announcer.connected()
+        self._announced = frozenset()
         self._dialogue.succeeded(self._outbox.dropped)
         self._connected = True
 
@@ -348,20 +364,41 @@ class Publisher:
 
     def _settle(self, connection: Connection) -> None:
         for acknowledged in connection.acknowledged():
+            if self._announcer.answered(acknowledged.topic, acknowledged.refusal):
+                continue
             if acknowledged.number is not None:
                 self._outbox.acknowledge(acknowledged.number)
                 self._refused += acknowledged.refusal is not None
             self._dialogue.answered(acknowledged.refusal)
 
-    def _sweep(self, connection: Connection) -> None:
-        """Clear what the broker retains for cameras that are no longer configured."""
-        for message in connection.received():
-            camera = message.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
-            if message.retain and message.payload and camera not in self._cameras:
-                self._board.put(Message(message.topic, b"", retain=True))
+    def _hear(self, connection: Connection) -> None:
+        """Hear of Home Assistant, and look at what is swept up."""
+        for heard in connection.received():
+            if heard.topic in self._announced:
+                self._announcer.hear(heard, monotonic())
+            else:
+                self._sweep(heard)
         if self._sweep_until_s is not None and monotonic() > self._sweep_until_s:
             self._sweep_until_s, self._swept = None, True
             connection.unsubscribe(*self._left_behind())
+
+    def _sweep(self, heard: Heard) -> None:
+        """Clear what the broker retains for a camera that is no longer configured."""
+        camera = heard.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
+        if heard.retained and heard.payload and camera not in self._cameras:
+            self._board.put(Message(heard.topic, b"", retain=True))
+
+    def _announce(self, connection: Connection) -> None:
+        """Tell Home Assistant what is due, and listen where that is of interest."""
+        now_s = monotonic()
+        topics, before = self._announcer.topics(now_s), self._announced
+        self._announced = topics
+        if topics - before:
+            connection.subscribe(*sorted(topics - before))
+        if before - topics:
+            connection.unsubscribe(*sorted(before - topics))
+        while connection.room and (message := self._announcer.due(now_s)) is not None:
+            connection.publish(message)
 
     def _availability(self, payload: bytes) -> Message:
         return Message(f"{self._base}/availability", payload, retain=True)

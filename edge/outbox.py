@@ -27,6 +27,21 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """Something that was received.
+
+    `retained`: it is not new, the broker kept it. `duplicate`: the broker delivers it again.
+    `correlation` is MQTT 5's.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    duplicate: bool = False
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """An event in an outbox; `number` rises by one from event to event."""
 
