@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import final
@@ -283,9 +283,15 @@ class Captures:
         self.stop()
 
     def configure(
-        self, cameras: Sequence[CameraSettings], recovery: Recovery | None = None
+        self,
+        cameras: Sequence[CameraSettings],
+        recovery: Recovery | None = None,
+        *,
+        paused: Collection[str] = (),
     ) -> frozenset[str]:
         """Have these cameras from now on; those whose settings did not change go on undisturbed.
+
+        Those in `paused` do not begin to look before they are resumed.
 
         Returns
         -------
@@ -305,6 +311,8 @@ class Captures:
         )
         begun = [capture for capture in self._all if capture.name not in kept]
         for capture in begun:
+            if capture.name in paused:
+                capture.pause()
             capture.start()
         return frozenset(capture.name for capture in begun)
 

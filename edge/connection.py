@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.access import Access
 from edge.errors import MienError
@@ -40,6 +41,10 @@ PROBE_TIMEOUT_S = 3.0
 
 CONNECT_TIMEOUT_S = 5.0
 """How long the TCP connection, and then the TLS handshake, may take."""
+
+MOST_PACKET_BYTES = 65_536
+"""The longest packet a broker of MQTT 5 may send us: what is retained for a camera with 256 faces
+is shorter. An older broker has a limit of its own (mosquitto: `message_size_limit`)."""
 
 _MOST_IN_FLIGHT = 20
 """Messages on their way without an acknowledgement; a broker of MQTT 5 may ask for fewer."""
@@ -155,10 +160,17 @@ class Connection:
         self._in_flight: dict[int, tuple[str, int | None]] = {}
         self._acknowledged: deque[Acknowledged] = deque()
         self._received: deque[Heard] = deque()
+        self._news: int | None = None
+        self._deaf = False
         self._most = _MOST_IN_FLIGHT
         self._client = self._made(access, will, timeout_s)
         try:
-            self._client.connect(access.broker.host, access.broker.port, access.keepalive_s)
+            self._client.connect(
+                access.broker.host,
+                access.broker.port,
+                access.keepalive_s,
+                properties=self._terms(),
+            )
         except OSError as exc:
             raise LinkError(_said(exc), "unreachable") from exc
         self._answer_by_s = monotonic() + answer_s
@@ -215,6 +227,26 @@ class Connection:
     def subscribe(self, *topics: str) -> None:
         """Ask for messages on `topics`; those that are refused just never come."""
         self._check(self._client.subscribe([(topic, 0) for topic in topics])[0])
+
+    def subscribe_to_news(self, *topics: str) -> None:
+        """Ask for what is published on `topics` from now on; see `deaf`.
+
+        By MQTT 5 nothing that was retained before is sent, and what is retained now is said to be.
+        With QoS 1, strangers could silence mosquitto 2.0: what it drops for being longer than we
+        take stays in flight there, and after 20 of them it sends nothing any more.
+        """
+        options: Any = 0
+        if self.protocol == "5":
+            options = SubscribeOptions(
+                qos=0, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+            )
+        code, self._news = self._client.subscribe([(topic, options) for topic in topics])
+        self._check(code)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the broker refuses a topic of `subscribe_to_news`."""
+        return self._deaf
 
     def unsubscribe(self, *topics: str) -> None:
         """Ask for no more messages on `topics`."""
@@ -288,6 +320,7 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         return client
 
@@ -300,6 +333,16 @@ class Connection:
             properties.UserProperty = ("schema", message.schema)
         if message.expiry_s is not None:
             properties.MessageExpiryInterval = message.expiry_s
+        if message.correlation is not None:
+            properties.CorrelationData = message.correlation
+        return properties
+
+    def _terms(self) -> Properties | None:
+        """Return what we ask of a broker of MQTT 5."""
+        if self.protocol != "5":
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # as above
+        properties.MaximumPacketSize = MOST_PACKET_BYTES
         return properties
 
     def _read(self) -> None:
@@ -369,6 +412,17 @@ class Connection:
         refusal = str(reason) if reason.is_failure else None
         topic, number = self._in_flight.pop(mid, ("", None))
         self._acknowledged.append(Acknowledged(topic, number, refusal))
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties,
+    ) -> None:
+        if mid == self._news:
+            self._deaf = any(reason.is_failure for reason in reasons)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         self._received.append(

@@ -13,8 +13,11 @@ from types import FrameType
 
 from edge import selftest, spool
 from edge.capture import Captures
+from edge.commands import Inbox
+from edge.errands import Errands
 from edge.errors import MienError, ModelError
 from edge.events import EventFactory
+from edge.examiner import Examiner
 from edge.liveness import Liveness
 from edge.loop import Loop
 from edge.mqtt import Publisher
@@ -75,11 +78,16 @@ def run(
         if events is not None:
             sinks.append(JsonLines(events))
             stack.callback(sinks[-1].close)
-        telemetry = publisher = None
+        telemetry = publisher = inbox = None
         if publish:
             names = [camera.name for camera in settings.camera]
+            inbox = _inbox(settings, boot_id)
             publisher = Publisher(
-                settings.mqtt, settings.device_id, names, outbox=spool.outbox(settings)
+                settings.mqtt,
+                settings.device_id,
+                names,
+                outbox=spool.outbox(settings),
+                inbox=inbox,
             )
             telemetry = Telemetry(publisher, settings, models.bundle, boot_id)
             telemetry.selftest(tested)
@@ -91,6 +99,9 @@ def run(
         # At a terminal it says that the terminal has gone, and ends the process as it always did.
         hup = () if reread is None or os.isatty(0) else (signal.SIGHUP,)
         reloading = stack.enter_context(_signals(captures, hup))
+        examining = stack.enter_context(_signals(captures, (signal.SIGUSR1,)))
+        if inbox is not None:
+            inbox.wakes(captures.wake)
         liveness = Liveness(notifier, captures.all, publisher)
         Loop(
             settings,
@@ -101,8 +112,18 @@ def run(
             sinks=sinks,
             telemetry=telemetry,
             reread=reread,
-        ).run(stopping, reloading)
+            errands=Errands(
+                Examiner(captures.wake), boot_id, inbox, publisher.answer if publisher else None
+            ),
+        ).run(stopping, reloading, examining)
     return 0
+
+
+def _inbox(settings: Settings, boot_id: str) -> Inbox | None:
+    """Return where commands are heard; None where none are."""
+    if not settings.commands.enabled:
+        return None
+    return Inbox(f"{settings.mqtt.prefix}/{settings.device_id}", settings.device_id, boot_id)
 
 
 def _checked_models(

@@ -13,12 +13,14 @@ from edge.accelerator import EdgeTpu
 from edge.cadence import Cadence, Heat
 from edge.capture import Capture, Captures
 from edge.datatypes import Event
+from edge.errands import Errands
 from edge.errors import MienError
 from edge.events import EventFactory
 from edge.health import Sensors
 from edge.liveness import Liveness, words
 from edge.mailbox import Situation
 from edge.notes import Notes
+from edge.payloads import SelfTest
 from edge.pipeline import Models, Pipeline, unobserved
 from edge.reload import Outcome, Prepared, Reread
 from edge.settings import Settings
@@ -54,6 +56,8 @@ class Loop:
         What is published besides; None where nothing is.
     reread
         Reads the settings again for `reload`; without it they stay as they are.
+    errands
+        What others ask of the daemon; None where nobody can.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Loop:
         sinks: Sequence[Sink],
         telemetry: Telemetry | None,
         reread: Reread | None = None,
+        errands: Errands | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
@@ -76,6 +81,8 @@ class Loop:
         self._sinks = sinks
         self._telemetry = telemetry
         self._reread = reread
+        self._errands = errands
+        self._paused: frozenset[str] = frozenset()
         self._pipelines: dict[str, Pipeline] = {}
         self._cadences: dict[str, Cadence] = {}
         self._begin([camera.name for camera in settings.camera])
@@ -85,7 +92,17 @@ class Loop:
         self._edgetpu = self._accelerated()
         self._attend_s = self._feel_s = monotonic()
 
-    def run(self, stopping: threading.Event, reloading: threading.Event | None = None) -> None:
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def run(
+        self,
+        stopping: threading.Event,
+        reloading: threading.Event | None = None,
+        examining: threading.Event | None = None,
+    ) -> None:
         """Take the cameras in turn until they have ended or it is time to stop.
 
         Parameters
@@ -94,6 +111,8 @@ class Loop:
             Set when it is time to stop.
         reloading
             Set when `reload` is asked for.
+        examining
+            Set when a self-test is asked for.
         """
         self._liveness.ready()
         try:
@@ -107,8 +126,15 @@ class Loop:
                 if reloading is not None and reloading.is_set():
                     reloading.clear()
                     self.reload()
+                if examining is not None and examining.is_set():
+                    examining.clear()
+                    self._examine()
+                if self._errands is not None and self._errands.attend(self):
+                    self._captures.wake()
         finally:
             self._liveness.stopping()
+            if self._errands is not None:
+                self._errands.close()
             for name, pipeline in self._pipelines.items():
                 self._tell(name, pipeline.finish())
             self._edgetpu.close()
@@ -135,6 +161,41 @@ class Loop:
         self._liveness.ready()
         return outcome
 
+    def pause(self, camera: str | None) -> Outcome:
+        """Look through a camera no longer, or through any: its tracks end, and it is closed."""
+        return self._let(camera, look=False)
+
+    def resume(self, camera: str | None) -> Outcome:
+        """Look through a camera again, or through all of them."""
+        return self._let(camera, look=True)
+
+    def tested(self, report: SelfTest) -> None:
+        """Publish what a self-test found."""
+        if self._telemetry is not None:
+            self._telemetry.selftest(report)
+
+    def _let(self, camera: str | None, *, look: bool) -> Outcome:
+        known = {capture.name: capture for capture in self._captures.all}
+        if camera is not None and camera not in known:
+            return Outcome(
+                accepted=False, text=f"no camera {camera!r}; there are {', '.join(known)}"
+            )
+        names = known.keys() if camera is None else {camera}
+        self._paused = self._paused - names if look else self._paused | names
+        for name in names:
+            if look:
+                known[name].resume()
+            else:
+                known[name].pause()
+                self._tell(name, self._pipelines[name].finish())
+        listed = ", ".join(name for name in known if name in names)
+        return Outcome(accepted=True, text=f"{'resumed' if look else 'paused'}: {listed}")
+
+    def _examine(self) -> None:
+        trouble = None if self._errands is None else self._errands.examine(self)
+        if trouble is not None:
+            _log.warning("self-test: %s", trouble)
+
     def _swap(self, new: Prepared) -> Outcome:
         """Put a configuration in force; what it does not change goes on undisturbed."""
         before, self._settings = self._settings, new.settings
@@ -148,7 +209,11 @@ class Loop:
             self._models = new.models
             self._factory = self._factory.successor(new.models.bundle.ident)
             self._edgetpu = self._accelerated()
-        begun = self._captures.configure(new.settings.camera, new.settings.recovery)
+        # Who let a camera look away is not to find it looking because of another change.
+        self._paused &= {camera.name for camera in new.settings.camera}
+        begun = self._captures.configure(
+            new.settings.camera, new.settings.recovery, paused=self._paused
+        )
         self._liveness.watch(self._captures.all)
         if self._telemetry is not None:
             self._telemetry.configured(new.settings, new.models.bundle, begun)
@@ -186,7 +251,7 @@ class Loop:
         for situation in capture.changes():
             self._changed(capture.name, situation)
         frame = capture.take()
-        if frame is not None:
+        if frame is not None and capture.name not in self._paused:
             name, pipeline = capture.name, self._pipelines[capture.name]
             cadence = self._cadences[name]
             idle = cadence.pace(hot=self._heat.hot) == "idle"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -22,6 +23,7 @@ from edge import clock, payloads
 from edge.access import Access, read_access
 from edge.announcer import Announcer
 from edge.backoff import Backoff
+from edge.commands import Inbox
 from edge.connection import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -46,6 +48,15 @@ CLOSE_TIMEOUT_S = 2.0
 
 SWEEP_S = 2.0
 """How long to listen for what earlier configurations left behind."""
+
+_MOST_ANSWERS = 16
+"""How many results of commands wait for a connection; then the oldest are forgotten."""
+
+_DEAF = Trouble(
+    "commands-refused",
+    "the broker does not let us hear commands: let our user read <prefix>/<device_id>/cmd/+, or "
+    "switch [commands] off",
+)
 
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
@@ -89,6 +100,8 @@ class Publisher:
         Their names. What the broker retains for any other camera of this device is cleared.
     outbox
         Where events wait; in memory unless given. `close` closes it.
+    inbox
+        Where commands go; without one, nothing is subscribed to for them.
     announcer
         When Home Assistant is told of the device; nothing is before `announce`.
     backoff
@@ -107,6 +120,7 @@ class Publisher:
         cameras: Sequence[str],
         *,
         outbox: Outbox | None = None,
+        inbox: Inbox | None = None,
         announcer: Announcer | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -115,6 +129,8 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
+        self._inbox = inbox
+        self._answers: deque[Message] = deque(maxlen=_MOST_ANSWERS)
         self._announcer = announcer or Announcer()
         self._announced: frozenset[str] = frozenset()
         access = read_access(settings, device_id)
@@ -133,6 +149,7 @@ class Publisher:
         self._backlog = 0
         self._sweep_until_s: float | None = None
         self._swept = False
+        self._deaf = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._over_s = monotonic() + _STEP_S
@@ -185,6 +202,11 @@ class Publisher:
         """Publish what a self-test found."""
         self._retain("selftest", report)
 
+    def answer(self, result: Message) -> None:
+        """Publish what became of a command, once; who asked meanwhile may ask again."""
+        self._answers.append(result)
+        self._bell.ring()
+
     def announce(self, settings: HomeAssistant, device: Device) -> None:
         """Tell Home Assistant of the device, or take back what it was told."""
         self._announcer.announce(settings, device)
@@ -207,7 +229,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             refused=self._refused,
             trouble=None if self._connected else self._dialogue.trouble,
-            troubles=self._outbox.troubles,
+            troubles=self._outbox.troubles + ((_DEAF,) if self._deaf else ()),
         )
 
     def turning(self, now_s: float) -> bool:
@@ -341,13 +363,18 @@ class Publisher:
         if not self._swept:
             connection.subscribe(*self._left_behind())
             self._sweep_until_s = monotonic() + SWEEP_S
+        if self._inbox is not None:
+            # At every connection: a broker may have forgotten, and knows no session of ours.
+            connection.subscribe_to_news(*self._inbox.topics)
         self._announcer.connected()
         self._announced = frozenset()
         self._dialogue.succeeded(self._outbox.dropped)
         self._connected = True
 
     def _hand_over(self, connection: Connection) -> None:
-        """Give the connection what it has room for: the board first, then the oldest events."""
+        """Give the connection what it has room for: results, the board, then the oldest events."""
+        while connection.room and self._answers:
+            connection.publish(self._answers.popleft())
         while connection.room and (message := self._board.take()) is not None:
             connection.publish(message)
         for held in self._outbox.take(connection.room):
@@ -372,9 +399,16 @@ class Publisher:
             self._dialogue.answered(acknowledged.refusal)
 
     def _hear(self, connection: Connection) -> None:
-        """Hear of Home Assistant, and look at what is swept up."""
+        """Pass commands on, hear of Home Assistant, and look at what is swept up."""
+        if connection.deaf and not self._deaf:
+            _log.warning("mqtt: %s", _DEAF.text)
+        self._deaf = connection.deaf
         for heard in connection.received():
-            if heard.topic in self._announced:
+            if self._inbox is not None and heard.topic in self._inbox.topics:
+                answer = self._inbox.hear(heard, monotonic())
+                if answer is not None:
+                    self._answers.append(answer)
+            elif heard.topic in self._announced:
                 self._announcer.hear(heard, monotonic())
             else:
                 self._sweep(heard)
@@ -384,7 +418,11 @@ class Publisher:
 
     def _sweep(self, heard: Heard) -> None:
         """Clear what the broker retains for a camera that is no longer configured."""
-        camera = heard.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
+        cameras = f"{self._base}/camera/"
+        # What Home Assistant's topics retain may still come when they are no longer listened to.
+        if not heard.topic.startswith(cameras):
+            return
+        camera = heard.topic.removeprefix(cameras).split("/")[0]
         if heard.retained and heard.payload and camera not in self._cameras:
             self._board.put(Message(heard.topic, b"", retain=True))
 
@@ -409,7 +447,9 @@ class Publisher:
     def _finished(self, connection: Connection) -> bool:
         if not self._closing.is_set():
             return False
-        nothing_left = not (self._outbox.depth or self._board.full or connection.in_flight)
+        nothing_left = not (
+            self._outbox.depth or self._board.full or self._answers or connection.in_flight
+        )
         # The last quarter belongs to the goodbye.
         return nothing_left or monotonic() > self._close_by_s - CLOSE_TIMEOUT_S / 4
 

@@ -17,13 +17,14 @@ from edge.datatypes import Event
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to publish. `schema` and `expiry_s` (seconds) travel with MQTT 5 only."""
+    """Something to publish. All but the first three travel with MQTT 5 only; seconds, bytes."""
 
     topic: str
     payload: bytes
     retain: bool = False
     schema: str | None = None
     expiry_s: int | None = None
+    correlation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What is published besides events, one type for each topic.
 
 Every payload is JSON with a `schema` field; schema /1 only ever gains keys, and consumers ignore
-those they do not know. All but events are retained: a subscriber that comes late hears how
-things stand. `<prefix>/availability` alone is plain text, `online` or `offline`.
+those they do not know. All but events and results are retained: a subscriber that comes late hears
+how things stand. `<prefix>/availability` alone is plain text, `online` or `offline`.
 """
 
 from __future__ import annotations
@@ -169,6 +169,38 @@ class SelfTest:
     took_s: NonNegative
     verdict: Literal["passed", "failed"]
     checks: tuple[SelfTestCheck, ...]
+
+
+CommandName = Literal["selftest", "pause", "resume", "reload"]
+CommandId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$",
+        max_length=64,
+        description="chosen by who asks; letters, digits, '_', '.', ':' and '-'",
+    ),
+]
+Conclusion = Literal["done", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a command, on `<prefix>/cmd/result`; not retained.
+
+    `done`: it was carried out; what a self-test found is on `<prefix>/selftest`. `refused`: nothing
+    was changed. `failed`: it was begun and did not come to its end. `text` says so for people.
+    `id` is the command's, null where it had none or could not be read.
+    """
+
+    schema: Literal["mien-result/1"] = "mien-result/1"
+    device_id: str
+    boot_id: str
+    command: CommandName
+    id: CommandId | None
+    outcome: Conclusion
+    text: str
+    ts: Timestamp
+    clock_synced: bool
 
 
 Condition = Literal["ok", "stalled", "reconnecting", "paused"]

@@ -19,8 +19,8 @@ from edge.settings import Settings
 Reread = Callable[[], Settings]
 """Reads the settings again, as they were read at the start. It may raise `MienError`."""
 
-FIXED = ("device_id", "mqtt", "spool")
-"""Settings of the connection that events wait for; only a new process changes them."""
+FIXED = ("device_id", "mqtt", "commands", "spool")
+"""Settings of the connection, and of what waits for it; only a new process changes them."""
 
 GOLDEN_STEPS = 50
 

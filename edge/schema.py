@@ -12,17 +12,20 @@ from typing import Any
 import msgspec
 
 from edge.bundle import Manifest
+from edge.commands import Command
 from edge.datatypes import Event
 from edge.errors import UsageError
-from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
+from edge.payloads import CameraState, CameraStatus, Health, Info, Result, SelfTest
 from edge.settings import Settings
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "bundle": (Manifest, "manifest.json of a Mien bundle"),
+    "command": (Command, "Payload of <prefix>/cmd/<command>"),
     "config": (Settings, "mien.toml"),
     "event": (Event, "Payload of <prefix>/camera/<camera>/event"),
     "health": (Health, "Payload of <prefix>/health"),
     "info": (Info, "Payload of <prefix>/info"),
+    "result": (Result, "Payload of <prefix>/cmd/result"),
     "selftest": (SelfTest, "Payload of <prefix>/selftest"),
     "state": (CameraState, "Payload of <prefix>/camera/<camera>/state"),
     "status": (CameraStatus, "Payload of <prefix>/camera/<camera>/status"),

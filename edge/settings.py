@@ -280,6 +280,16 @@ class Mqtt(_Settings, frozen=True):
     event_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
 
 
+class Commands(_Settings, frozen=True):
+    """Whether others may ask something of the device over MQTT: see `edge.commands`.
+
+    Without `enabled`, nothing is subscribed to. Who may ask is the broker's to say: let none but
+    them publish below `<prefix>/<device_id>/cmd/`.
+    """
+
+    enabled: bool = False
+
+
 class HomeAssistant(_Settings, frozen=True):
     """How Home Assistant finds the device by itself, where it uses the same broker.
 
@@ -325,6 +335,7 @@ class Settings(_Settings, frozen=True):
     recovery: Recovery = Recovery()
     cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
+    commands: Commands = Commands()
     homeassistant: HomeAssistant = HomeAssistant()
     spool: Spool = Spool()
     # Empty would look like switched off.

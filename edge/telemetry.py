@@ -190,6 +190,7 @@ class Telemetry:
                 board=self._sensors.board(),
                 version=__version__,
                 thermometer=self._sensors.celsius() is not None,
+                commands=settings.commands.enabled,
             ),
         )
 

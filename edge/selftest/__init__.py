@@ -2,8 +2,9 @@
 
 A check belongs to a group, a function in `GROUPS` that looks at one side of the device. `full` runs
 all of them on demand (`mien selftest`), `at_boot` those that are quick and touch nothing that
-the daemon is about to open, before it calls itself ready. What cannot be got to is a failed check,
-not an error: the report is whole whatever is broken.
+the daemon is about to open, before it calls itself ready, `beside` those that leave cameras and
+cores to a daemon that runs. What cannot be got to is a failed check, not an error: the report is
+whole whatever is broken.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ BOOT_BUDGET_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One side of a device; `boot` says whether the daemon looks at it before it is ready."""
+    """One side of a device.
+
+    `boot` says whether the daemon looks at it before it is ready, `not_beside` why not while it
+    runs.
+    """
 
     name: str
     examine: Examine
     boot: bool = False
+    not_beside: str = ""
 
 
 GROUPS = (
@@ -48,9 +54,9 @@ GROUPS = (
     Group("disk", board.disk, boot=True),
     Group("edgetpu", edgetpu.check, boot=True),
     Group("idle", latency.idle, boot=True),
-    Group("busy", latency.busy),
+    Group("busy", latency.busy, not_beside="the daemon needs the cores; mien selftest takes them"),
     Group("memory", latency.memory),
-    Group("camera", camera.check),
+    Group("camera", camera.check, not_beside="the daemon has the cameras; see their status"),
     Group("broker", broker.round_trip),
 )
 
@@ -67,6 +73,15 @@ def full(settings: Settings, *, skip: Collection[str] = ()) -> SelfTest:
     for name in skip:
         if name not in names:
             raise UsageError(f"--skip {name}: no such group; the groups are {', '.join(names)}")
+    return _on_demand(settings, [group for group in GROUPS if group.name not in skip])
+
+
+def beside(settings: Settings) -> SelfTest:
+    """Run the groups that a running daemon, whose settings they are, is not disturbed by."""
+    return _on_demand(settings, GROUPS, beside=True)
+
+
+def _on_demand(settings: Settings, groups: Sequence[Group], *, beside: bool = False) -> SelfTest:
     models, broken = None, []
     begun_s = monotonic()
     try:
@@ -74,8 +89,7 @@ def full(settings: Settings, *, skip: Collection[str] = ()) -> SelfTest:
     except MienError as exc:
         broken.append(said("bundles", "failed", str(exc)))
     sensors = Sensors()
-    subject = Subject(settings, board_of(sensors.board()), models, "full", sensors)
-    groups = [group for group in GROUPS if group.name not in skip]
+    subject = Subject(settings, board_of(sensors.board()), models, "full", sensors, beside=beside)
     return summed_up(subject, [*broken, *examined(subject, groups)], begun_s=begun_s)
 
 
@@ -96,6 +110,9 @@ def examined(
     for group in groups:
         if monotonic() > until_s:
             yield said(group.name, "skipped", "no time was left for it")
+            continue
+        if subject.beside and group.not_beside:
+            yield said(group.name, "skipped", group.not_beside)
             continue
         _log.debug("self-test: %s", group.name)
         try:

@@ -73,7 +73,7 @@ def probe(module: str, library: str = EDGETPU_LIBRARY, longest_s: float = PROBE_
 
 
 def check(subject: Subject, root: Path = Path("/")) -> Iterator[SelfTestCheck]:
-    """Look for Edge TPUs and, not at boot, try their library."""
+    """Look for Edge TPUs and, where no daemon has them or is about to, try their library."""
     found = find(root)
     if not found and subject.settings.runtime.edgetpu:
         yield said("edgetpu", "warned", "none found, though [runtime] edgetpu asks for one")
@@ -81,7 +81,11 @@ def check(subject: Subject, root: Path = Path("/")) -> Iterator[SelfTestCheck]:
     if not found:
         yield said("edgetpu", "skipped", "none found")
         return
-    trouble = None if subject.quick else probe(INTERPRETERS[subject.settings.runtime.library])
+    trouble = (
+        None
+        if subject.quick or subject.beside
+        else probe(INTERPRETERS[subject.settings.runtime.library])
+    )
     yield said("edgetpu", "failed" if trouble else "passed", trouble or "; ".join(found))
 
 

@@ -17,6 +17,7 @@ class Subject:
     """A device, as its self-test sees it.
 
     `models` is None where they could not be loaded; then nothing that needs them is tested.
+    `beside` says whether a daemon runs meanwhile, and has what only one can have.
     """
 
     settings: Settings
@@ -24,6 +25,7 @@ class Subject:
     models: Models | None
     scope: Scope = "full"
     sensors: Sensors = field(default_factory=Sensors)
+    beside: bool = False
 
     @property
     def quick(self) -> bool:

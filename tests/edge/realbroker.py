@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 PATIENCE_S = 15.0
@@ -122,6 +123,19 @@ class Ear:
 
     def json(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(message.payload) for message in self.on(topic)]
+
+    def say(
+        self,
+        topic: str,
+        payload: bytes | str,
+        *,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Publish with QoS 1, and wait until the broker has it."""
+        sent = self._client.publish(topic, payload, 1, retain, properties)
+        sent.wait_for_publish(PATIENCE_S)
+        assert sent.is_published()
 
     def wait(self, topic: str, count: int = 1) -> None:
         eventually(lambda: len(self.on(topic)) >= count, f"{count} messages on {topic}")

@@ -31,7 +31,7 @@ def test_no_schema_is_without_its_type() -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UsageError, match="bundle, config, event"):
+    with pytest.raises(UsageError, match="bundle, command, config, event"):
         schema.text("evnt")
 
 

@@ -1,0 +1,40 @@
+"""`python -m edge.selftest`: the self-test beside a daemon, which is its only caller.
+
+The settings come on standard input and the report goes to standard output, as JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import msgspec
+
+from edge import selftest
+from edge.settings import Settings
+
+_NICE = 10
+"""The daemon's frames come first."""
+
+_ALARM_S = 180
+"""The daemon ends us earlier; where it was killed itself, nobody else does."""
+
+
+def main() -> int:
+    """Test what the settings describe; return 0 whatever was found."""
+    logging.basicConfig(level=logging.WARNING, format="mien: self-test: %(message)s")
+    signal.alarm(_ALARM_S)
+    with suppress(OSError):  # where a sandbox forbids it
+        os.nice(_NICE)
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
+    sys.stdout.buffer.write(msgspec.json.encode(selftest.beside(settings)))
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    # Threads of libraries must not hold the end up; all is said.
+    os._exit(main())
