@@ -174,7 +174,7 @@ class Inbox:
         self._refusals = Bucket(REFUSALS)
         self._flooded = False
         self._waiting: deque[Request] = deque()
-        self._known: OrderedDict[tuple[str, str | bytes], Message | None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str | bytes] | None, Message | None] = OrderedDict()
         self._lock = threading.Lock()
         self._wake: Callable[[], None] = _nobody
 
@@ -218,16 +218,20 @@ class Inbox:
         """Whether there is something to take."""
         return bool(self._waiting)
 
-    def answer(self, request: Request, outcome: Conclusion, text: str) -> Message:
-        """Return what is to be published of a command that was taken. For the main thread."""
-        _log.info("command %s: %s: %s", request.command, outcome, text)
+    def answer(self, request: Request, conclusion: Conclusion, text: str) -> Message:
+        """Return what is to be published of a command that was taken. For the main thread.
+
+        What was refused changed nothing, so it may be asked again under its id.
+        """
+        _log.info("command %s: %s: %s", request.command, conclusion, text)
         message = self._message(
-            request.command, outcome, text, id_=request.id, correlation=request.correlation
+            request.command, conclusion, text, id_=request.id, correlation=request.correlation
         )
-        if request.key is not None:
-            with self._lock:
-                if request.key in self._known:
-                    self._known[request.key] = message
+        with self._lock:
+            if conclusion == "refused":
+                self._known.pop(request.key, None)
+            elif request.key in self._known:
+                self._known[request.key] = message
         return message
 
     def _admit(self, request: Request, now_s: float) -> tuple[bool, Message | None]:
@@ -236,7 +240,7 @@ class Inbox:
         Raises
         ------
         CommandError
-            There were too many, or there is no room. It may be asked again under the same id.
+            There were too many, or there is no room.
         """
         key = request.key
         with self._lock:
@@ -275,7 +279,7 @@ class Inbox:
     def _message(
         self,
         command: CommandName,
-        outcome: Conclusion,
+        conclusion: Conclusion,
         text: str,
         *,
         id_: str | None,
@@ -286,7 +290,7 @@ class Inbox:
             boot_id=self._boot_id,
             command=command,
             id=id_,
-            outcome=outcome,
+            outcome=conclusion,
             text=_printable(text),
             ts=clock.utc(monotonic()),
             clock_synced=clock.synchronised(),

@@ -68,6 +68,8 @@ def run(
         Something only a new process mends.
     """
     settings = checked(settings)
+    # Who asks for a self-test before the loop runs, or after, must not end the process.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     notifier = Notifier.from_environment()
     notifier.status("loading the models")
     boot_id = secrets.token_hex(8)

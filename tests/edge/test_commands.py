@@ -157,6 +157,15 @@ def test_what_is_asked_again_is_answered_again_and_done_once(
     assert box.waiting, "the same name, another command"
 
 
+def test_what_was_refused_may_be_asked_again_under_its_id() -> None:
+    box = inbox()
+    for _ in range(2):
+        assert box.hear(heard("reload", '{"id": "a"}'), 0.0) is None
+        request = box.take()
+        assert request is not None
+        assert result(box.answer(request, "refused", "not TOML"))["outcome"] == "refused"
+
+
 def test_an_answer_that_is_given_again_carries_the_correlation_it_was_asked_with() -> None:
     box = inbox()
     box.hear(heard("reload", '{"id": "a"}', b"1"), 0.0)

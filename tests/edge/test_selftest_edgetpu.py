@@ -99,8 +99,15 @@ def test_one_that_is_plugged_in_and_does_not_work_fails(
     assert (check.verdict, check.text) == ("failed", "it crashes")
 
 
-def test_at_boot_it_is_only_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "subject",
+    [Subject(Settings(), UNKNOWN, None, "boot"), Subject(Settings(), UNKNOWN, None, beside=True)],
+    ids=["at boot", "beside a daemon"],
+)
+def test_where_a_daemon_has_it_or_is_about_to_it_is_only_looked_for(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plug(tmp_path, "1-1", "1a6e", "089a")
-    monkeypatch.setattr(edgetpu, "probe", lambda _: pytest.fail("it takes seconds"))
-    (check,) = edgetpu.check(Subject(Settings(), UNKNOWN, None, "boot"), tmp_path)
+    monkeypatch.setattr(edgetpu, "probe", lambda _: pytest.fail("it takes seconds, or the device"))
+    (check,) = edgetpu.check(subject, tmp_path)
     assert check.verdict == "passed"
