@@ -28,9 +28,10 @@ _log = logging.getLogger(__name__)
 LOOK_S = 2.0
 """How long to listen for the message of an earlier process; the broker mostly sends it at once."""
 
-LONGEST_PAUSE_S = 3.0
-"""Within this, at random, the message follows a start of Home Assistant, as its documentation
-advises: every device hears of it at the same moment."""
+PAUSE_S = (0.5, 3.0)
+"""Between these, at random, the message follows a start of Home Assistant, as its documentation
+advises: every device hears of it at the same moment. Nor can anybody make a device repeat itself
+faster."""
 
 _FIRST_HOLD_S = 60.0
 _LONGEST_HOLD_S = 86_400.0
@@ -148,13 +149,16 @@ class Announcer:
                     self._kept = b""
             elif not self._refused:
                 self._refused = True
-                _log.warning(
-                    "mqtt: the broker refuses %s (%s): Home Assistant will not find this device; "
-                    "let it write there, or set [homeassistant] enabled = false",
-                    topic,
-                    refusal,
-                )
+                _log.warning("mqtt: the broker refuses %s (%s): %s", topic, refusal, self._cost())
             return True
+
+    def _cost(self) -> str:
+        if self._notice is None or self._notice.device is None:
+            return "Home Assistant keeps what it was told; let this device write there once more"
+        return (
+            "Home Assistant will not find this device; let it write there, or set [homeassistant] "
+            "enabled = false"
+        )
 
     def lost(self, now_s: float) -> None:
         """Take in that the connection ended.
@@ -182,4 +186,4 @@ class Announcer:
 
 def at_random() -> float:
     """Return how long to wait before an answer that every device gives to the same message."""
-    return random.uniform(0.0, LONGEST_PAUSE_S)  # noqa: S311  # nobody gains from guessing it
+    return random.uniform(*PAUSE_S)  # noqa: S311  # nobody gains from guessing it

@@ -30,6 +30,7 @@ Component = dict[str, Any]
 """What Home Assistant is told of one entity."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
+_KEY = re.compile(r"(camera/[A-Za-z0-9_.-]+/)?[a-z]+")
 _PLATFORMS = ("sensor", "binary_sensor", "button")
 _MOST_REMOVED = 1000
 
@@ -303,9 +304,9 @@ def _entities_in(earlier: bytes) -> Iterable[tuple[str, str]]:
     """
     try:
         known = msgspec.json.decode(earlier, type=_Earlier).components if earlier else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     for key, component in list(known.items())[:_MOST_REMOVED]:
         platform = component.get("platform")
-        if platform in _PLATFORMS and len(component) > 1:
+        if platform in _PLATFORMS and len(component) > 1 and _KEY.fullmatch(key):
             yield key, platform

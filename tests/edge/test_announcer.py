@@ -96,7 +96,8 @@ def test_a_start_of_home_assistant_is_answered_after_a_pause() -> None:
 
 def test_several_devices_do_not_answer_at_the_same_moment() -> None:
     pauses = [announcer.at_random() for _ in range(100)]
-    assert 0.0 <= min(pauses) < max(pauses) <= announcer.LONGEST_PAUSE_S
+    shortest, longest = announcer.PAUSE_S
+    assert shortest <= min(pauses) < max(pauses) <= longest
     assert len(set(pauses)) > 90
 
 
@@ -176,6 +177,23 @@ def test_a_refusal_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         f"mqtt: the broker refuses {TOPIC} (Not authorized): Home Assistant will not find this "
         "device; let it write there, or set [homeassistant] enabled = false"
     )
+
+
+def test_home_assistant_can_be_said_to_start_without_end_and_is_answered_once_a_pause() -> None:
+    made = looked()
+    sent(made, 0.0)
+    times = [step / 10 for step in range(100)]
+    for now_s in times:
+        made.hear(Heard(STATUS, b"online"), now_s)
+        due = made.due(now_s)
+        assert (due is not None) == (now_s in {2.0, 4.1, 6.2, 8.3})
+
+
+def test_that_nothing_can_be_taken_back_is_said_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    made = looked(OFF, message(DEVICE))
+    assert made.due(0.0) is not None
+    assert made.answered(TOPIC, "Not authorized")
+    assert "Home Assistant keeps what it was told" in caplog.text
 
 
 def test_what_others_publish_is_none_of_its_business() -> None:

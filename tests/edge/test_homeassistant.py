@@ -184,8 +184,19 @@ def test_whatever_stands_in_the_place_of_an_earlier_message_does_no_harm(earlier
 
 
 def test_of_a_foreign_message_only_what_could_be_ours_is_removed() -> None:
-    earlier = {"components": {"a": {"platform": "camera", "x": 1}, "b": {"platform": "sensor"}}}
-    assert told(DEVICE, msgspec.json.encode(earlier)) == told(DEVICE)
+    foreign = {
+        "a": {"platform": "camera", "x": 1},
+        "b": {"platform": "sensor"},
+        "c d": {"platform": "sensor", "x": 1},
+        "e": {"platform": ["sensor"], "x": 1},
+    }
+    earlier = msgspec.json.encode({"components": foreign})
+    assert told(DEVICE, earlier) == told(DEVICE)
+
+
+def test_a_message_nested_deeper_than_can_be_read_does_no_harm() -> None:
+    earlier = b'{"components": {"a": {"platform": ' + b"[" * 30_000 + b"]" * 30_000 + b"}}}"
+    assert told(DEVICE, earlier) == told(DEVICE)
 
 
 def test_it_is_found_unless_told_otherwise() -> None:
