@@ -37,7 +37,8 @@ from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.homeassistant import Device
-from edge.outbox import Board, Heard, MemoryOutbox, Message, Outbox, Trouble
+from edge.listener import Listener
+from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.settings import HomeAssistant, Mqtt
 
@@ -46,17 +47,8 @@ _log = logging.getLogger(__name__)
 CLOSE_TIMEOUT_S = 2.0
 """How long `close` takes at most to hand over what is left and to say goodbye."""
 
-SWEEP_S = 2.0
-"""How long to listen for what earlier configurations left behind."""
-
 _MOST_ANSWERS = 16
 """How many results of commands wait for a connection; then the oldest are forgotten."""
-
-_DEAF = Trouble(
-    "commands-refused",
-    "the broker does not let us hear commands: let our user read <prefix>/<device_id>/cmd/+, or "
-    "switch [commands] off",
-)
 
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
@@ -129,10 +121,9 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
-        self._inbox = inbox
         self._answers: deque[Message] = deque(maxlen=_MOST_ANSWERS)
         self._announcer = announcer or Announcer()
-        self._announced: frozenset[str] = frozenset()
+        self._listener = Listener(self._base, inbox, self._announcer)
         access = read_access(settings, device_id)
         self._access: Access | None = access
         self._board = Board()
@@ -147,9 +138,6 @@ class Publisher:
         self._connected = False
         self._refused = 0
         self._backlog = 0
-        self._sweep_until_s: float | None = None
-        self._swept = False
-        self._deaf = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._over_s = monotonic() + _STEP_S
@@ -229,7 +217,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             refused=self._refused,
             trouble=None if self._connected else self._dialogue.trouble,
-            troubles=self._outbox.troubles + ((_DEAF,) if self._deaf else ()),
+            troubles=self._outbox.troubles + self._listener.troubles,
         )
 
     def turning(self, now_s: float) -> bool:
@@ -347,7 +335,7 @@ class Publisher:
             self._poll(connection)
             self._settle(connection)
             self._hear(connection)
-            self._announce(connection)
+            self._listener.announce(connection)
         self._leave(connection)
 
     def _poll(self, connection: Connection) -> None:
@@ -360,14 +348,7 @@ class Publisher:
         self._backlog = self._outbox.last
         self._board.turn_all()
         connection.publish(self._availability(payloads.ONLINE))
-        if not self._swept:
-            connection.subscribe(*self._left_behind())
-            self._sweep_until_s = monotonic() + SWEEP_S
-        if self._inbox is not None:
-            # At every connection: a broker may have forgotten, and knows no session of ours.
-            connection.subscribe_to_news(*self._inbox.topics)
-        self._announcer.connected()
-        self._announced = frozenset()
+        self._listener.begin(connection)
         self._dialogue.succeeded(self._outbox.dropped)
         self._connected = True
 
@@ -399,50 +380,15 @@ class Publisher:
             self._dialogue.answered(acknowledged.refusal)
 
     def _hear(self, connection: Connection) -> None:
-        """Pass commands on, hear of Home Assistant, and look at what is swept up."""
-        if connection.deaf and not self._deaf:
-            _log.warning("mqtt: %s", _DEAF.text)
-        self._deaf = connection.deaf
-        for heard in connection.received():
-            if self._inbox is not None and heard.topic in self._inbox.topics:
-                answer = self._inbox.hear(heard, monotonic())
-                if answer is not None:
-                    self._answers.append(answer)
-            elif heard.topic in self._announced:
-                self._announcer.hear(heard, monotonic())
+        """Take in what was heard: what clears a topic is the board's, all else is said once."""
+        for answer in self._listener.hear(connection, self._cameras):
+            if answer.retain:
+                self._board.put(answer)
             else:
-                self._sweep(heard)
-        if self._sweep_until_s is not None and monotonic() > self._sweep_until_s:
-            self._sweep_until_s, self._swept = None, True
-            connection.unsubscribe(*self._left_behind())
-
-    def _sweep(self, heard: Heard) -> None:
-        """Clear what the broker retains for a camera that is no longer configured."""
-        cameras = f"{self._base}/camera/"
-        # What Home Assistant's topics retain may still come when they are no longer listened to.
-        if not heard.topic.startswith(cameras):
-            return
-        camera = heard.topic.removeprefix(cameras).split("/")[0]
-        if heard.retained and heard.payload and camera not in self._cameras:
-            self._board.put(Message(heard.topic, b"", retain=True))
-
-    def _announce(self, connection: Connection) -> None:
-        """Tell Home Assistant what is due, and listen where that is of interest."""
-        now_s = monotonic()
-        topics, before = self._announcer.topics(now_s), self._announced
-        self._announced = topics
-        if topics - before:
-            connection.subscribe(*sorted(topics - before))
-        if before - topics:
-            connection.unsubscribe(*sorted(before - topics))
-        while connection.room and (message := self._announcer.due(now_s)) is not None:
-            connection.publish(message)
+                self._answers.append(answer)
 
     def _availability(self, payload: bytes) -> Message:
         return Message(f"{self._base}/availability", payload, retain=True)
-
-    def _left_behind(self) -> tuple[str, ...]:
-        return tuple(f"{self._base}/camera/+/{name}" for name in ("status", "state"))
 
     def _finished(self, connection: Connection) -> bool:
         if not self._closing.is_set():

@@ -363,11 +363,11 @@ def test_what_a_former_run_told_of_and_is_no_more_is_removed(
 
 def still_heard(publisher: Publisher, ear: Ear) -> None:
     """What is published now arrives."""
-    seen = len(ear.on("mien/kiosk/camera/door/status"))
     publisher.status(
         CameraStatus(camera="door", status="ok", since=TS, clock_synced=True, reason="")
     )
-    ear.wait("mien/kiosk/camera/door/status", seen + 1)
+    told = "mien/kiosk/camera/door/status"
+    eventually(lambda: any(each["status"] == "ok" for each in ear.json(told)))
 
 
 @pytest.fixture
@@ -412,5 +412,5 @@ def test_a_broker_that_hangs_up_on_it_still_takes_everything_else(
     eventually(lambda: cable.refused == 1, "a hang-up")
     eventually(lambda: publisher.link().connected)
     still_heard(publisher, ear)
-    assert publisher.link().connected
+    eventually(lambda: publisher.link().connected)
     assert cable.refused == 1

@@ -23,6 +23,7 @@ LAYERS = [
     {"pipeline", "capture", "sinks", "outbox", "access", "health", "spoolfile"},
     {"accelerator", "commands", "ledger", "spoolage", "spoolsync", "spool"},
     {"announcer", "connection", "dialogue"},
+    {"listener"},
     {"mqtt", "subscriber"},
     {"telemetry", "liveness", "watch"},
     {"selftest"},
