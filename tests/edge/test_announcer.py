@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from paho.mqtt import publish
 from realbroker import Cable, Ear, Mosquitto, eventually
 
-from edge import announcer
+from edge import announcer, mqtt
 from edge.announcer import LOOK_S, Announcer
 from edge.backoff import Backoff
 from edge.homeassistant import Device, message
@@ -24,6 +25,7 @@ from edge.settings import HomeAssistant, Mqtt
 
 TOPIC = "homeassistant/device/mien_kiosk/config"
 STATUS = "homeassistant/status"
+README = Path(__file__).parents[2] / "README.md"
 TS = "2026-01-02T03:04:05.678Z"
 DEVICE = Device(
     base="mien/kiosk",
@@ -227,7 +229,10 @@ def test_a_connection_that_is_lost_later_has_nothing_to_do_with_it() -> None:
 
 
 @pytest.fixture
-def publishers() -> Iterator[Callable[..., Publisher]]:
+def publishers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Publisher]]:
+    """Makes publishers that wait for little; all of them close with the test."""
+    monkeypatch.setattr(announcer, "LOOK_S", 0.3)
+    monkeypatch.setattr(mqtt, "_TURN_S", 0.05)
     made: list[Publisher] = []
 
     def make(url: str, settings: HomeAssistant = ON, device: Device = DEVICE) -> Publisher:
@@ -389,6 +394,24 @@ def test_a_broker_that_refuses_it_still_takes_everything_else(
     still_heard(publisher, ear)
     assert publisher.link().refused == 0
     assert caplog.text.count("refuses") == 1
+
+
+def test_the_access_list_of_the_readme_is_enough(
+    brokers: BrokerMaker, publishers: PublisherMaker, tmp_path: Path
+) -> None:
+    (shown,) = re.findall(r"```\nuser lobby\n(.*?)```", README.read_text(), re.DOTALL)
+    of_home_assistant = "topic write homeassistant/status\n"
+    (tmp_path / "acl").write_text(shown.replace("lobby", "kiosk") + of_home_assistant)
+    broker = brokers(f"allow_anonymous true\nacl_file {tmp_path / 'acl'}")
+    publishers(broker.url)
+
+    def told() -> int:
+        return len(re.findall(rf"Received PUBLISH from mien-kiosk .*'{TOPIC}'", broker.log))
+
+    eventually(lambda: told() == 1)
+    home_assistant_starts(broker)
+    eventually(lambda: told() == 2)
+    assert "Denied" not in broker.log
 
 
 def test_switched_off_a_broker_is_not_even_asked(
