@@ -353,11 +353,12 @@ class Publisher:
         self._connected = True
 
     def _hand_over(self, connection: Connection) -> None:
-        """Give the connection what it has room for: results, the board, then the oldest events."""
-        while connection.room and self._answers:
-            connection.publish(self._answers.popleft())
+        """Give the connection what it has room for: the board, results, then the oldest events."""
         while connection.room and (message := self._board.take()) is not None:
             connection.publish(message)
+        # After the board: a self-test's report is there when its result is heard.
+        while connection.room and self._answers and not self._board.full:
+            connection.publish(self._answers.popleft())
         for held in self._outbox.take(connection.room):
             event = held.event
             if held.number <= self._backlog:

@@ -107,12 +107,7 @@ def test_one_that_runs_is_ended_with_the_daemon(tmp_path: Path) -> None:
 
 def test_without_a_daemon_it_ends_by_itself() -> None:
     """Nobody is there any more to kill it."""
-    code = (
-        "import signal, sys\n"
-        "from edge.selftest import __main__ as beside\n"
-        "beside._ALARM_S = 1\n"
-        "beside.main()"
-    )
+    code = "import signal, sys\nfrom edge import beside\nbeside._ALARM_S = 1\nbeside.main()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
         assert process.wait(PATIENCE_S) == -14, "SIGALRM, while its settings do not come"
 

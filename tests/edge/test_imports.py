@@ -28,7 +28,7 @@ LAYERS = [
     {"telemetry", "liveness", "watch"},
     {"selftest"},
     {"errands", "examiner", "reload", "loop", "schema", "bench", "aim"},
-    {"daemon"},
+    {"beside", "daemon"},
     {"demo"},
     {"__main__"},
 ]

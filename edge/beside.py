@@ -1,4 +1,4 @@
-"""`python -m edge.selftest`: the self-test beside a daemon, which is its only caller.
+"""`python -m edge.beside`: the self-test beside a daemon, which is its only caller.
 
 The settings come on standard input and the report goes to standard output, as JSON.
 """
@@ -10,11 +10,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-
-import msgspec
-
-from edge import selftest
-from edge.settings import Settings
 
 _NICE = 10
 """The daemon's frames come first."""
@@ -29,6 +24,12 @@ def main() -> int:
     signal.alarm(_ALARM_S)
     with suppress(OSError):  # where a sandbox forbids it
         os.nice(_NICE)
+    # Loading them is half of the work, and not to be done at the daemon's expense.
+    import msgspec  # noqa: PLC0415
+
+    from edge import selftest  # noqa: PLC0415
+    from edge.settings import Settings  # noqa: PLC0415
+
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     sys.stdout.buffer.write(msgspec.json.encode(selftest.beside(settings)))
     sys.stdout.buffer.flush()
