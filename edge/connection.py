@@ -78,9 +78,10 @@ class LinkError(MienError):
 class Acknowledged:
     """The broker has taken a message, or refused it for the reason `refusal`.
 
-    `number` is what `publish` was given.
+    `topic` and `number` are what `publish` was given.
     """
 
+    topic: str
     number: int | None
     refusal: str | None
 
@@ -156,7 +157,7 @@ class Connection:
         self.protocol: Protocol = protocol
         self._answer: tuple[ReasonCode, Properties | None] | None = None
         self._goodbye: ReasonCode | None = None
-        self._numbers: dict[int, int | None] = {}
+        self._in_flight: dict[int, tuple[str, int | None]] = {}
         self._acknowledged: deque[Acknowledged] = deque()
         self._received: deque[Heard] = deque()
         self._news: int | None = None
@@ -197,7 +198,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many messages are published and not acknowledged."""
-        return len(self._numbers)
+        return len(self._in_flight)
 
     @property
     def room(self) -> int:
@@ -206,7 +207,7 @@ class Connection:
         None while the socket does not take what was written, so that a broker that hangs does
         not fill our memory.
         """
-        return 0 if self._client.want_write() else max(self._most - len(self._numbers), 0)
+        return 0 if self._client.want_write() else max(self._most - len(self._in_flight), 0)
 
     def publish(self, message: Message, number: int | None = None) -> None:
         """Send a message with QoS 1; `number` comes back with its acknowledgement.
@@ -221,7 +222,7 @@ class Connection:
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         )
         self._check(info.rc)
-        self._numbers[info.mid] = number
+        self._in_flight[info.mid] = message.topic, number
 
     def subscribe(self, *topics: str) -> None:
         """Ask for messages on `topics`; those that are refused just never come."""
@@ -409,7 +410,8 @@ class Connection:
         _properties: Properties,
     ) -> None:
         refusal = str(reason) if reason.is_failure else None
-        self._acknowledged.append(Acknowledged(self._numbers.pop(mid, None), refusal))
+        topic, number = self._in_flight.pop(mid, ("", None))
+        self._acknowledged.append(Acknowledged(topic, number, refusal))
 
     def _on_subscribe(
         self,

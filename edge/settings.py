@@ -302,6 +302,18 @@ class Commands(_Settings, frozen=True):
     enabled: bool = False
 
 
+class HomeAssistant(_Settings, frozen=True):
+    """How Home Assistant finds the device by itself, where it uses the same broker.
+
+    `discovery_prefix` and the topic of its birth message are as in the options of its MQTT
+    integration. With `enabled` false, what it was told before is taken back.
+    """
+
+    enabled: bool = True
+    discovery_prefix: TopicPath = "homeassistant"
+    status_topic: TopicPath = "homeassistant/status"
+
+
 class Spool(_Settings, frozen=True):
     """Where events are kept until the broker has them, so that they outlive process and power.
 
@@ -336,6 +348,7 @@ class Settings(_Settings, frozen=True):
     cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
     commands: Commands = Commands()
+    homeassistant: HomeAssistant = HomeAssistant()
     spool: Spool = Spool()
     # Empty would look like switched off.
     bundle_key: Annotated[Text, msgspec.Meta(min_length=1)] | None = None

@@ -205,7 +205,7 @@ def test_a_state_names_the_faces_and_replaces_the_one_before(
     publisher.state(payloads.state("door", [face], ts=TS, clock_synced=True))
     publisher.close()
     ear = ears(broker)
-    ear.wait(AVAILABILITY)
+    ear.wait(f"{BASE}/camera/door/state")
     (state,) = ear.json(f"{BASE}/camera/door/state")
     assert (state["faces"], state["emotion"], state["present"][0]["track"]) == (1, "sad", 3)
 

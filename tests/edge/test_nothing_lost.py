@@ -336,7 +336,7 @@ def test_a_disk_that_fails_is_a_problem_in_the_health_report_until_it_works(
     (tmp_path / "state").write_text("not a folder")
     outbox = spooled(tmp_path / "state" / "spool")
     publisher = Publisher(Mqtt(url=broker.url), "kiosk", (), outbox=outbox)
-    bundle: Any = SimpleNamespace(ident="test@1+0", sha256="0" * 64)
+    bundle: Any = SimpleNamespace(ident="test@1+0", sha256="0" * 64, labels=())
     told = telemetry.Telemetry(publisher, Settings(device_id="kiosk"), bundle, "boot")
     publisher.start()
     told.tick(())
