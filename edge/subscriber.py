@@ -13,7 +13,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.access import read_access
+from edge.access import read_access, why_hung_up, why_unconnected
 from edge.errors import MienError
 from edge.settings import Mqtt
 
@@ -48,6 +48,7 @@ class Subscriber:
         if access.tls is not None:
             client.tls_set_context(access.tls)
         client.on_connect = self._connected
+        client.on_socket_close = self._disconnected
         client.on_subscribe = lambda *_: self._answers.put("")
         client.on_message = lambda _client, _data, message: self._messages.put(message)
         self._client = client
@@ -58,8 +59,8 @@ class Subscriber:
             self._client.connect(self._broker.host, self._broker.port)
         except OSError as exc:
             raise MienError(
-                f"broker {self._broker}: cannot be reached ({exc}); start it, or name another "
-                "with --mqtt URL"
+                f"broker {self._broker}: cannot be reached ({why_unconnected(exc)}); start it, or "
+                "name another with --mqtt URL"
             ) from exc
         self._client.loop_start()
         try:
@@ -89,6 +90,10 @@ class Subscriber:
             except queue.Empty:
                 return
             yield message.topic, bytes(message.payload)
+
+    def _disconnected(self, _client: Client, _data: object, sock: object) -> None:
+        if (why := why_hung_up(sock)) is not None:
+            self._answers.put(why)
 
     def _connected(
         self, client: Client, _data: object, _flags: object, reason: ReasonCode, *_: object
