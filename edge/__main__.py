@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ def program() -> NoReturn:
     the interpreter ends, it would be torn down inside of C++, which aborts the process, or be
     waited for; so the process ends at once.
     """
+    _leave_no_core()
     code = main()
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         with suppress(OSError, ValueError):
@@ -76,6 +78,13 @@ def program() -> NoReturn:
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _leave_no_core() -> None:
+    """Let no crash, and no watchdog, have the kernel write the memory's pictures to a disk."""
+    # A service manager that refuses the call has set its own limit.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def parser() -> argparse.ArgumentParser:
