@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -199,6 +200,16 @@ def test_a_file_that_cannot_be_used_is_named(
         read_access(settings, "kiosk")
     assert f"mqtt.{setting}: {file}: " in str(raised.value)
     assert complaint in str(raised.value)
+
+
+def test_there_is_no_tls_without_checks_nor_an_old_one(authority: Authority) -> None:
+    given = Mqtt(url="mqtts://broker", ca_file=str(authority.certificate))
+    for settings in (given, Mqtt(url="mqtts://broker")):
+        context = read_access(settings, "kiosk").tls
+        assert context is not None
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 def test_an_encrypted_key_is_refused_rather_than_asked_about(authority: Authority) -> None:

@@ -26,7 +26,7 @@ from mjpeg import MjpegServer
 from packets import packets
 from pictures import coded_in, shown_in
 from planted import LEAKS
-from realbroker import Ear, Mosquitto, program
+from realbroker import Ear, Mosquitto, figure, program
 from service import Manager
 from syscalls import calls, traced
 
@@ -149,6 +149,15 @@ def seen(clip: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, np.n
     camera.close()
 
 
+def counted(
+    pictures: Iterator[tuple[str, np.ndarray]], names: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Note the names of those that go by."""
+    for name, values in pictures:
+        names.append(name)
+        yield name, values
+
+
 def _again(payload: bytes, kind: type) -> bytes | None:
     """What a payload becomes that is read as its type says and written again."""
     try:
@@ -190,7 +199,10 @@ def test_a_whole_run_tells_the_broker_what_is_documented_and_nobody_anything_els
     assert b'"type":"start"' in data[str(run.spool / "events.db-wal")]
     left = {str(file): file.read_bytes() for file in run.spool.iterdir()}
     assert coded_in(data | left) == []
-    assert list(shown_in(data | left, seen(FAST, monkeypatch))) == []
+    sought: list[str] = []
+    assert list(shown_in(data | left, counted(seen(FAST, monkeypatch), sought))) == []
+    total = sum(len(each) for each in data.values())
+    figure(f"{len(noted)} calls, {total} bytes written, {len(sought)} pictures and tensors sought")
 
 
 def test_a_full_self_test_starts_processes_that_count_and_no_other(
