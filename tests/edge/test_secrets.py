@@ -113,6 +113,39 @@ def mien(*arguments: str, **environ: str) -> list[str]:
     return [done.stdout, done.stderr]
 
 
+DEFECT = """
+import sys
+import cv2
+sound = cv2.VideoCapture
+def defect(uri, *options):
+    if uri.startswith("http"):
+        raise RuntimeError(f"cannot read {uri}")
+    return sound(uri, *options)
+cv2.VideoCapture = defect
+from edge.__main__ import program
+sys.argv[0:1] = ["mien"]
+program()
+"""
+
+
+@pytest.mark.parametrize("where", ["admin:{}@cam/x", "cam/password={}/x", "cam/x?password={}"])
+@pytest.mark.parametrize("command", [("run", "--no-mqtt"), ("aim",)])
+def test_no_crash_shows_a_secret(where: str, command: tuple[str, ...]) -> None:
+    uri = f"http://{where.format(CAMERAS[0])}"
+    done = subprocess.run(
+        [sys.executable, "-c", DEFECT, *command, "--camera", uri],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback") or "\nTraceback" in done.stderr
+    assert "RuntimeError: cannot read http://" in done.stderr
+    assert shown_in(done.stdout + done.stderr) == set()
+
+
 def wait_for_status(ear: Ear, camera: str, status: str) -> None:
     def last() -> dict[str, object]:
         return ear.json(f"mien/lobby/camera/{camera}/status")[-1]
