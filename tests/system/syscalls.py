@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,14 +106,15 @@ def _bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", "")) if text.startswith("\\x") else text.encode()
 
 
+@contextmanager
 def traced(
     command: Sequence[str], folder: Path, environ: Mapping[str, str], *, cwd: Path
-) -> subprocess.Popen[bytes]:
-    """Start a command whose calls, and those of its children, are noted in `folder`."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command whose calls, and those of its children, are noted in `folder`."""
     wanted = ",".join(f"?{name}" for name in TRACED)
     options = ["-f", "-qq", "-xx", "-y", "-s", str(_LONGEST), "--seccomp-bpf", "-e", "signal=none"]
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *(program("strace", "strace"), *options),
                 *("-e", f"trace={wanted}", "-o", str(folder / "calls"), "--", *command),
@@ -121,7 +124,15 @@ def traced(
             stderr=log,
             cwd=cwd,
             env={**os.environ, **environ},
+            start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            # strace alone would leave what it traces behind.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def calls(folder: Path) -> list[Call]:
