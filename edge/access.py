@@ -87,8 +87,9 @@ class _TlsSocket(ssl.SSLSocket):
     def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401  # ssl's signature
         try:
             return super().send(data, flags)
-        except ssl.SSLEOFError:
-            # It hung up before this. What it said before can still be read.
+        except (ssl.SSLEOFError, ConnectionError):
+            # It hung up before this, and what it said before can still be read. Which of the two it
+            # is depends on the version of Python.
             with suppress(OSError):
                 self.recv()
             raise

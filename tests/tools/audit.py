@@ -28,7 +28,7 @@ SERVICES = ("osv", "pypi")
 
 ACCEPTED = {
     "GHSA-8qvm-5x2c-j2w7": "only protobuf's parser in pure Python, and wheels bring another",
-    "GHSA-7gcm-g887-7qv7": "only protobuf's json_format.ParseDict, which nothing here calls",
+    "GHSA-7gcm-g887-7qv7": "only protobuf's ParseDict; TensorFlow's old Keras calls it, not ours",
 }
 """Findings that are known, by their number, each with the reason why it does no harm here: the
 converter pins protobuf 4.25.5, and does not go with a later one."""
