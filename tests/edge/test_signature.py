@@ -428,7 +428,13 @@ def test_an_edge_tpus_compiled_file_is_not_even_tried(
 ) -> None:
     (bundles["emotion"] / "frame_edgetpu.tflite").write_bytes(b"theirs")
     monkeypatch.setenv("MIEN_RUNTIME__EDGETPU", "true")
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a trial was begun"))
+    popen = subprocess.Popen
+
+    def begun(command: list[str], **more: object) -> object:
+        assert "accelerator" not in " ".join(command), "a trial was begun"
+        return popen(command, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", begun)
     assert run(tmp_path / "events.jsonl") == 0
     said = (
         "edgetpu: not used: no signature covers frame_edgetpu.tflite, and bundle_key asks for one"
