@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
+import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
@@ -71,6 +74,8 @@ def program() -> NoReturn:
     the interpreter ends, it would be torn down inside of C++, which aborts the process, or be
     waited for; so the process ends at once.
     """
+    _leave_no_core()
+    sys.excepthook = _tell_of_a_defect
     code = main()
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         with suppress(OSError, ValueError):
@@ -78,6 +83,25 @@ def program() -> NoReturn:
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _tell_of_a_defect(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print a traceback, as Python would, without the secrets that an address in it may hold."""
+    from traceback import format_exception  # noqa: PLC0415  # a defect is seldom
+
+    from edge.cameras import masked  # noqa: PLC0415  # see _run
+
+    told = "".join(format_exception(kind, error, traceback))
+    sys.stderr.write(re.sub(r"\w[\w+.-]*://[^\s'\"]*", lambda found: masked(found[0]), told))
+
+
+def _leave_no_core() -> None:
+    """Let no crash, and no watchdog, have the kernel write the memory's pictures to a disk."""
+    # A service manager that refuses the call has set its own limit.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def parser() -> argparse.ArgumentParser:

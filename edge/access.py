@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge.broker import Broker, parse_url
 from edge.errors import ConfigError
@@ -45,8 +47,28 @@ def read_access(settings: Mqtt, device_id: str) -> Access:
     )
 
 
+def why_unconnected(error: OSError) -> str:
+    """Return what an error of the network says, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return _alerted(error.reason) or f"TLS fails: {error.reason or error}"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def why_hung_up(connected: object) -> str | None:
+    """Return why a broker refused our certificate; None where it did not.
+
+    With TLS 1.3 it looks at our certificate after our side of the handshake is over, so what it
+    thinks of it comes instead of the first answer.
+    """
+    return _alerted(connected.alert) if isinstance(connected, _TlsSocket) else None
+
+
 class _TlsSocket(ssl.SSLSocket):
-    """One that does not stay open when the handshake fails; paho would forget it so."""
+    """One that paho may forget: it closes itself, and keeps the reason why the broker did."""
+
+    alert: str | None = None
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # ssl's signature
         try:
@@ -54,6 +76,36 @@ class _TlsSocket(ssl.SSLSocket):
         except OSError:
             self.close()
             raise
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLError as exc:
+            self.alert = exc.reason
+            raise
+
+    def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401  # ssl's signature
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLEOFError, ConnectionError):
+            # It hung up before this, and what it said before can still be read. Which of the two it
+            # is depends on the version of Python.
+            with suppress(OSError):
+                self.recv()
+            raise
+
+
+def _alerted(reason: str | None) -> str | None:
+    """Put into words what OpenSSL calls an alert about our certificate (RFC 8446, section 6.2)."""
+    alert = (reason or "").rpartition("ALERT_")[2]
+    if alert == "CERTIFICATE_REQUIRED":
+        return "it asks for a client certificate: set [mqtt] cert_file and key_file"
+    if "CERTIFICATE" in alert or alert == "UNKNOWN_CA":
+        return (
+            f"it refuses our certificate ({alert.lower().replace('_', ' ')}): [mqtt] cert_file "
+            "must be valid, and of an authority that the broker trusts"
+        )
+    return None
 
 
 def _context(settings: Mqtt) -> ssl.SSLContext:

@@ -140,6 +140,12 @@ def _check_mqtt(mqtt: Mqtt, source: str) -> None:
         raise ConfigError(f"{source}: mqtt.key_file: its certificate is missing; set cert_file")
     if mqtt.password_file is not None and mqtt.username is None:
         raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
+    readable = mqtt.password_file is not None and not (broker.tls or broker.loopback)
+    if readable and not mqtt.allow_plaintext_password:
+        raise ConfigError(
+            f"{source}: mqtt.password_file: the password would cross the network to {broker} in "
+            "plain text; write url as mqtts://HOST, or set allow_plaintext_password = true"
+        )
 
 
 def with_cameras(settings: Settings, uris: list[str]) -> Settings:

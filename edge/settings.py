@@ -276,7 +276,8 @@ class Mqtt(_Settings, frozen=True):
     while the daemon runs. `queue` events are kept in memory while the broker is away and there
     is no spool, or its disk fails; then the oldest are dropped. A broker forgets an event that
     it could not deliver for `event_expiry_s` (MQTT 5). With `protocol` auto, MQTT 5 is tried
-    first, and 3.1.1 where the broker does not take it.
+    first, and 3.1.1 where the broker does not take it. A password is sent without TLS only to
+    this machine, or with `allow_plaintext_password`.
     """
 
     url: Text = "mqtt://localhost"
@@ -284,6 +285,7 @@ class Mqtt(_Settings, frozen=True):
     prefix: TopicPath = "mien"
     username: Text | None = None
     password_file: Text | None = None
+    allow_plaintext_password: bool = False
     ca_file: Text | None = None
     cert_file: Text | None = None
     key_file: Text | None = None
