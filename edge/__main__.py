@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
 from edge.errors import EXIT_FAILURE, MienError
+from edge.install import options
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
 _EXIT_CODES = "exit codes: 0 done, 1 failure, 2 wrong usage, 78 configuration error"
 
 
-class Arguments(argparse.Namespace):
+class Arguments(options.Options):
     """The parsed command line; each command reads the fields it declared."""
 
     command: Callable[[Arguments], int]
     config: Path | None
-    camera: Sequence[str] = ()
     bundle: str | None = None
-    mqtt: str | None = None
     no_mqtt: bool
     events: str | None
     verbose: bool
@@ -233,6 +232,18 @@ def _add_schema(commands: Commands) -> None:
     schema.set_defaults(command=_schema)
 
 
+def _add_install(commands: Commands) -> None:
+    install = commands.add_parser("install", help="put it in place here: systemd, user, udev")
+    options.add_install(install)
+    install.set_defaults(command=_install)
+
+
+def _add_uninstall(commands: Commands) -> None:
+    uninstall = commands.add_parser("uninstall", help="take away what install put in place")
+    options.add_uninstall(uninstall)
+    uninstall.set_defaults(command=_uninstall)
+
+
 _COMMANDS = (
     _add_run,
     _add_demo,
@@ -243,6 +254,8 @@ _COMMANDS = (
     _add_support,
     _add_config,
     _add_schema,
+    _add_install,
+    _add_uninstall,
 )
 
 
@@ -358,6 +371,18 @@ def _schema(arguments: Arguments) -> int:
     listed = "".join(f"{name}\n" for name in schema.names())
     print(schema.text(arguments.name) if arguments.name else listed, end="")
     return 0
+
+
+def _install(arguments: Arguments) -> int:
+    from edge.install import commands  # noqa: PLC0415  # see _run
+
+    return commands.install(arguments)
+
+
+def _uninstall(arguments: Arguments) -> int:
+    from edge.install import commands  # noqa: PLC0415  # see _run
+
+    return commands.uninstall(arguments)
 
 
 if __name__ == "__main__":

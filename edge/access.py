@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from edge import credentials
 from edge.broker import Broker, parse_url
 from edge.errors import ConfigError
 from edge.settings import Mqtt
+
+FILES = ("password_file", "ca_file", "cert_file", "key_file")
+"""The settings that name a file or a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ def read_access(settings: Mqtt, device_id: str) -> Access:
         A file cannot be read, or is not what it should be.
     """
     broker = parse_url(settings.url)
+    settings = _located(settings)
     password = None
     if settings.password_file is not None:
         password = _text("password_file", settings.password_file).rstrip("\r\n")
@@ -131,6 +138,19 @@ def _context(settings: Mqtt) -> ssl.SSLContext:
                 "PEM key that goes with it (in the same file, or in key_file)"
             ) from exc
     return context
+
+
+def _located(settings: Mqtt) -> Mqtt:
+    """Put in place of each credential the file that it is in."""
+    files: dict[str, str] = {}
+    for name in FILES:
+        setting = getattr(settings, name)
+        if setting is not None:
+            try:
+                files[name] = str(credentials.located(setting))
+            except ConfigError as exc:
+                raise ConfigError(f"mqtt.{name}: {exc}") from None
+    return msgspec.structs.replace(settings, **files)
 
 
 def _text(name: str, file: str) -> str:

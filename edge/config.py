@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edge import credentials
 from edge.broker import parse_url
 from edge.errors import ConfigError
 from edge.settings import CAMERA_TABLES, Camera, Emotion, Mqtt, Settings, Stream
@@ -84,6 +85,17 @@ def unchecked(file: Path | None, environ: Mapping[str, str] = os.environ) -> dic
     return _merged(_read(file) if file else {}, _from_environment(environ))
 
 
+def loads(text: str, *, source: str) -> Settings:
+    """Read the settings from the text of a TOML file, which errors name as `source`.
+
+    Raises
+    ------
+    ConfigError
+        It is not TOML, or holds a key or value that does not exist.
+    """
+    return parse(_parsed(text, source), source=source)
+
+
 def parse(table: Mapping[str, Any], *, source: str) -> Settings:
     """Validate settings that were read from `source`, which errors name."""
     try:
@@ -138,6 +150,11 @@ def _check_mqtt(mqtt: Mqtt, source: str) -> None:
         )
     if mqtt.key_file is not None and mqtt.cert_file is None:
         raise ConfigError(f"{source}: mqtt.key_file: its certificate is missing; set cert_file")
+    for name, value in (*files.items(), ("password_file", mqtt.password_file)):
+        try:
+            credentials.check(value or "")
+        except ConfigError as exc:
+            raise ConfigError(f"{source}: mqtt.{name}: {exc}") from None
     if mqtt.password_file is not None and mqtt.username is None:
         raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
     readable = mqtt.password_file is not None and not (broker.tls or broker.loopback)
@@ -220,17 +237,21 @@ def _read(file: Path) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{file}: larger than {MOST_BYTES} bytes, so no configuration; name one")
     try:
-        text = raw.decode()
-        if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
-            raise ConfigError(f"{file}: has a line of more than {LONGEST_LINE} characters; part it")
-        table: dict[str, Any] = tomllib.loads(text)
+        return _parsed(raw.decode(), str(file))
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+        raise ConfigError(f"{source}: has a line of more than {LONGEST_LINE} characters; part it")
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{file}: not a configuration: nested too deeply") from None
+        raise ConfigError(f"{source}: not a configuration: nested too deeply") from None
     except ValueError as exc:
         # TOMLDecodeError, and what Python says of a number with thousands of digits.
-        raise ConfigError(f"{file}: not TOML: {exc}") from exc
+        raise ConfigError(f"{source}: not TOML: {exc}") from exc
     return table
 
 

@@ -273,7 +273,8 @@ class Mqtt(_Settings, frozen=True):
     """Where events are published, and as whom.
 
     `password_file` and the TLS files are read at every connection, so that they can be renewed
-    while the daemon runs. `queue` events are kept in memory while the broker is away and there
+    while the daemon runs. Each may be `credential:NAME` instead, one that systemd hands over: see
+    `edge.credentials`. `queue` events are kept in memory while the broker is away and there
     is no spool, or its disk fails; then the oldest are dropped. A broker forgets an event that
     it could not deliver for `event_expiry_s` (MQTT 5). With `protocol` auto, MQTT 5 is tried
     first, and 3.1.1 where the broker does not take it. A password is sent without TLS only to

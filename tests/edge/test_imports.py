@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors", "files"},
+    {"credentials"},
     {"datatypes", "clock", "payloads", "boards", "broker", "backoff", "settings", "signature"},
     {"config", "bundle", "coherence"},
     {"imaging", "runtime", "homeassistant"},
@@ -29,7 +30,7 @@ LAYERS = [
     {"telemetry", "liveness", "watch"},
     {"selftest"},
     {"errands", "examiner", "support", "reload", "loop", "asyncapi", "schema", "bench", "aim"},
-    {"beside", "daemon"},
+    {"beside", "daemon", "install"},
     {"demo"},
     {"__main__"},
 ]
