@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from edge import credentials
 from edge.broker import Broker, parse_url
 from edge.errors import ConfigError
 from edge.settings import Mqtt
+
+_log = logging.getLogger(__name__)
 
 FILES = ("password_file", "ca_file", "cert_file", "key_file")
 """The settings that name a file or a credential."""
@@ -44,6 +49,7 @@ def read_access(settings: Mqtt, device_id: str) -> Access:
     password = None
     if settings.password_file is not None:
         password = _text("password_file", settings.password_file).rstrip("\r\n")
+        _warn_of_readers("password_file", settings.password_file)
     return Access(
         broker=broker,
         client_id=f"mien-{device_id}",
@@ -137,6 +143,8 @@ def _context(settings: Mqtt) -> ssl.SSLContext:
                 f"mqtt.cert_file: {settings.cert_file}: not a PEM certificate with an unencrypted "
                 "PEM key that goes with it (in the same file, or in key_file)"
             ) from exc
+        name = "key_file" if settings.key_file is not None else "cert_file"
+        _warn_of_readers(name, settings.key_file or settings.cert_file)
     return context
 
 
@@ -151,6 +159,19 @@ def _located(settings: Mqtt) -> Mqtt:
             except ConfigError as exc:
                 raise ConfigError(f"mqtt.{name}: {exc}") from None
     return msgspec.structs.replace(settings, **files)
+
+
+def _warn_of_readers(name: str, file: str) -> None:
+    """Tell of a secret that it is none."""
+    with suppress(OSError):
+        if Path(file).stat().st_mode & stat.S_IROTH:
+            _warn_once(f"mqtt.{name}: {file}: every user of this machine can read it: chmod o= it")
+
+
+@cache
+def _warn_once(text: str) -> None:
+    # Files are read anew at every connection.
+    _log.warning("%s", text)
 
 
 def _text(name: str, file: str) -> str:

@@ -231,3 +231,40 @@ def test_the_password_is_the_files_text_and_is_not_shown(tmp_path: Path) -> None
     assert "pass word" not in repr(access)
     assert access.client_id == "mien-kiosk"
     assert access.tls is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "mode", "told"),
+    [
+        ("password_file", 0o644, True),
+        ("password_file", 0o640, False),
+        ("key_file", 0o604, True),
+        ("key_file", 0o600, False),
+        ("cert_file", 0o644, True),
+        ("cert_file", 0o400, False),
+    ],
+)
+def test_a_secret_that_every_user_can_read_is_told_of_once(
+    *,
+    setting: str,
+    mode: int,
+    told: bool,
+    authority: Authority,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    certificate, key = authority.sign("kiosk", "DNS:kiosk")
+    both, password = tmp_path / "both", tmp_path / "password"
+    both.write_text(certificate.read_text() + key.read_text())
+    password.write_text("sesame")
+    files = {
+        "password_file": {"password_file": str(password)},
+        "key_file": {"cert_file": str(certificate), "key_file": str(key)},
+        "cert_file": {"cert_file": str(both)},
+    }
+    file = Path(files[setting][setting])
+    file.chmod(mode)
+    for _ in range(2):
+        read_access(Mqtt(url="mqtts://broker", username="kiosk", **files[setting]), "kiosk")
+    line = f"mqtt.{setting}: {file}: every user of this machine can read it: chmod o= it"
+    assert caplog.messages == ([line] if told else [])
