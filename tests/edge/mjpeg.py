@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,11 +35,13 @@ class MjpegServer(ThreadingHTTPServer):
         login: str = "",
         port: int = 0,
         moving: bool = False,
+        period_s: float = 0.02,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.picture = cv2.resize(cv2.imread(str(PICTURE)), (320, 240))
         shifts = range(0, 40, 2) if moving else (0,)
         self.jpegs = [encoded(np.roll(self.picture, shift, axis=1)) for shift in shifts]
+        self.period_s = period_s
         self.frames, self.hangs, self.login = frames, hangs, login
         self.quit = threading.Event()
 
@@ -69,12 +70,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pictures()
 
     def _send_pictures(self) -> None:
-        for _, jpeg in zip(range(self.server.frames), itertools.cycle(self.server.jpegs)):
+        for number in range(self.server.frames):
+            jpeg = self.server.jpegs[number % len(self.server.jpegs)]
             head = (
                 f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )
             self.wfile.write(head.encode() + jpeg + b"\r\n")
-            if self.server.quit.wait(0.02):
+            if self.server.quit.wait(self.server.period_s):
                 return
         if self.server.hangs:
             self.server.quit.wait()
