@@ -111,13 +111,22 @@ def test_a_spool_that_is_not_empty_soon_after_the_broker_came_back_fails() -> No
 def test_an_event_that_never_arrives_fails() -> None:
     watched = sound()
     del watched.heard[20]
-    assert failures(watched) == ["99 events emitted, 98 arrived, 1 of them twice"]
+    assert failures(watched) == [
+        "99 events emitted, 98 arrived, 1 of them twice",
+        "seq from 1 on, in order and without gaps: False",
+    ]
+
+
+def test_an_event_that_was_never_told_of_fails() -> None:
+    watched = sound()
+    del watched.emitted[20], watched.heard[20]
+    assert failures(watched) == ["seq from 1 on, in order and without gaps: False"]
 
 
 def test_events_out_of_order_fail() -> None:
     watched = sound()
     watched.heard[20], watched.heard[21] = watched.heard[21], watched.heard[20]
-    assert "out of order" in failures(watched)
+    assert "seq from 1 on, in order and without gaps: False" in failures(watched)
 
 
 def test_dropped_events_fail() -> None:
@@ -141,6 +150,11 @@ def test_minutes_too_few_for_a_slope_fail() -> None:
     watched = sound()
     watched.minutes = 5
     assert "5 minutes show no slope" in failures(watched)
+
+
+def test_a_device_that_ended_in_its_first_minute_leaves_its_findings(tmp_path: Path) -> None:
+    written(judged(Watched(MINUTES, exit_code=78)), tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["findings.json"]
 
 
 def test_what_was_seen_is_written_as_tables_and_as_a_picture(tmp_path: Path) -> None:
