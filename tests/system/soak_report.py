@@ -24,7 +24,7 @@ DRAINED_S = 20.0
 """How soon after a broker came back the spool must have been empty."""
 
 LIMITS = (
-    # In an hour, 20 bytes a frame; pools and caches settle within less.
+    # In an hour, 25 bytes a frame; pools and caches settle within less.
     Limit("rss_mb", "MB", 2.0),
     Limit("descriptors", "", 0.5),
     Limit("threads", "", 0.5),
