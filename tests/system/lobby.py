@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,25 +104,31 @@ class Lobby:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Lobby:
-        self._broker.start()
-        self._proxy = FaultProxy(self._broker.port)
-        self.ear = Ear(self._broker.port)
-        self.camera_returns()
-        self._configure(CALM_S)
-        command = [sys.executable, *self._mien, "run", "--config", str(self._configuration)]
-        self.started_s = time.monotonic()
-        self._device = self._started([*command, "--events", str(self.events_file)])
-        self.ear.wait(f"{P}/health")
+        with ExitStack() as stack:
+            stack.callback(self._log.close)
+            stack.callback(self._broker.kill)
+            self._broker.start()
+            self._proxy = FaultProxy(self._broker.port)
+            stack.callback(self._proxy.close)
+            self.ear = Ear(self._broker.port)
+            stack.callback(self.ear.close)
+            stack.callback(self._kill_processes)
+            self.camera_returns()
+            self._configure(CALM_S)
+            command = [sys.executable, *self._mien, "run", "--config", str(self._configuration)]
+            self.started_s = time.monotonic()
+            self._device = self._started([*command, "--events", str(self.events_file)])
+            self.ear.wait(f"{P}/health")
+            self._ends = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def _kill_processes(self) -> None:
         for process in self._processes:
             process.kill()
             process.wait()
-        self.ear.close()
-        self._proxy.close()
-        self._broker.kill()
-        self._log.close()
 
     @property
     def ended(self) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lobby import EVENTS, Lobby, P, Sample
 from soak_report import CYCLE_S, Report, Watched, judged, written
+from tools.trend import LEAST
 
 MINUTE = (
     (0.0, Lobby.burst),
@@ -87,6 +88,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("soak"))
     arguments = parser.parse_args()
+    if arguments.minutes <= LEAST:
+        parser.error(f"--minutes: one to warm up and {LEAST} that show a slope, or more")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         report = soak(arguments.minutes, Path(folder))
