@@ -122,8 +122,9 @@ def install(
     units = _enabled(file.path for file in wanted)
     linked = all(look(place.at(place.link(unit))) is not None for unit in units)
     if linked and not (changed or begun or missing):
-        restart = " ".join(place.systemctl("restart", SERVICE))
-        return Plan((), notes=(f"all is in place; a new version is started by: {restart}",))
+        return Plan(
+            (), notes=(f"all is in place{_by_hand(place, '; a new version is started by')}",)
+        )
     when = "start with the machine" if place.scope == "system" else "start with your login"
     undo = () if linked else place.systemctl("disable", *units)
     actions = [
@@ -226,13 +227,18 @@ def _settle(place: Place, look: Look) -> tuple[tuple[str, ...], ...]:
 def _notes(place: Place, *, start: bool) -> tuple[str, ...]:
     notes = []
     if not start:
-        begin = " ".join(place.systemctl("restart", SERVICE))
-        notes.append(f"not started: name camera and broker in {place.config_file}, then: {begin}")
-    elif not place.live:
+        then = _by_hand(place, ", then")
+        notes.append(f"not started: name camera and broker in {place.config_file}{then}")
+    if not place.live:
         notes.append("it starts when that system does")
     if place.scope == "user":
         notes.append("it runs while you are logged in; loginctl enable-linger lets it stay")
     return tuple(notes)
+
+
+def _by_hand(place: Place, before: str) -> str:
+    """Return how it is started by hand, where that can be done."""
+    return f"{before}: {' '.join(place.systemctl('restart', SERVICE))}" if place.live else ""
 
 
 def _enabled(files: Iterable[Path]) -> list[str]:

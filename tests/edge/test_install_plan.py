@@ -130,6 +130,8 @@ def test_a_system_in_a_folder_is_not_started_and_nobody_here_is_told(tmp_path: P
     )
     assert not any("reload" in command or "restart" in command for command in commands(made))
     assert made.settle == ()
+    assert made.notes == ("it starts when that system does",)
+    assert installed(place, after(made, place)).notes == ("all is in place",)
     written = [each.path for each in made.actions if isinstance(each, Write | Folder)]
     assert all(path.is_relative_to(tmp_path) for path in written)
 

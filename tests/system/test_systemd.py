@@ -245,8 +245,13 @@ def probed(machine: Machine) -> set[str]:
 def heard(machine: Machine, topic: str, count: int = 1) -> list[str]:
     """The next messages on a topic, from a subscriber that knows the password."""
     login = ("-u", "kiosk", "-P", PASSWORD, "-h", BROKER)
-    said = machine.says("mosquitto_sub", *login, "-C", str(count), "-W", "30", "-t", topic)
-    return said.splitlines()
+    wanted = ("-C", str(count), "-W", "30", "-t", topic)
+    done = machine.run("mosquitto_sub", *login, *wanted, check=False)
+    if done.returncode != 0:
+        status = machine.run("systemctl", "status", "--no-pager", "mien", "mosquitto", check=False)
+        log = machine.says("tail", "-n", "30", "/var/log/mosquitto/mosquitto.log")
+        raise AssertionError(f"nothing on {topic}: {done.stderr}\n{status.stdout}\n{log}")
+    return done.stdout.splitlines()
 
 
 def test_it_is_ready_enabled_and_not_root(mien: Machine) -> None:
@@ -364,6 +369,19 @@ def test_a_failure_is_tried_again_and_a_wrong_configuration_is_not(mien: Machine
     assert "devise_id: unknown key; did you mean 'device_id'?" in mien.journal("mien")
 
 
+def test_the_timer_has_the_daemon_test_itself(mien: Machine) -> None:
+    assert mien.says("systemctl", "is-active", "mien-selftest.timer") == "active"
+    heard(mien, "mien/lobby/camera/camera/event")
+    before = json.loads(heard(mien, "mien/lobby/selftest")[0])
+    mien.run("systemctl", "start", "mien-selftest")
+    after = [json.loads(each) for each in heard(mien, "mien/lobby/selftest", 2)][-1]
+    assert after["ts"] > before["ts"]
+    assert {check["name"]: check["verdict"] for check in after["checks"]}[
+        "broker-puback"
+    ] == "passed"
+    assert mien.shows("mien", "NRestarts") == "0"
+
+
 def test_a_reload_puts_an_edited_configuration_in_force(mien: Machine) -> None:
     heard(mien, "mien/lobby/camera/camera/event")
     before = mien.shows("mien", "MainPID")
@@ -386,7 +404,8 @@ def test_it_stops_within_five_seconds_and_says_goodbye(mien: Machine) -> None:
 
 
 def test_systemd_and_udev_of_this_release_find_nothing_to_say(mien: Machine) -> None:
-    verified = mien.run("systemd-analyze", "verify", "/etc/systemd/system/mien.service")
+    units = [f"/etc/systemd/system/{name}" for name in ("mien.service", "mien-selftest.timer")]
+    verified = mien.run("systemd-analyze", "verify", *units)
     assert (verified.stdout, verified.stderr) == ("", "")
     judged = mien.says("systemd-analyze", "security", "--no-pager", "--threshold=15", "mien")
     sys.stdout.write(f"{judged.splitlines()[-1]}\n")
