@@ -117,8 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
             each = self.server.spoilt_each
             if each and number % each == each - 1:
                 jpeg = self.server.garbage(jpeg)  # noqa: PLW2901  # in its place
-        for number in range(self.server.frames):
-            jpeg = self.server.jpegs[number % len(self.server.jpegs)]
             head = (
                 f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )
