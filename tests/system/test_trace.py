@@ -31,9 +31,13 @@ from realbroker import Ear, Mosquitto, figure, program
 from service import Manager
 from syscalls import calls, traced
 
+from edge import __version__, homeassistant
+from edge.bundle import load_stream
 from edge.cameras import open_uri
 from edge.datatypes import Event
 from edge.events import EventFactory
+from edge.health import Sensors
+from edge.homeassistant import Device
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
 from edge.pipeline import Pipeline, load_models
 from edge.runtime import Array, Model
@@ -168,6 +172,18 @@ def _again(payload: bytes, kind: type) -> bytes | None:
         return None
 
 
+def announcements() -> set[bytes]:
+    """What Home Assistant may be told of the device that is traced."""
+    bundle, _ = load_stream(Settings().emotion.bundle)
+    board = Sensors().board()
+    return {
+        homeassistant.message(
+            Device("mien/lobby", ("door",), bundle.labels, board, __version__, thermometer)
+        )
+        for thermometer in (False, True)
+    }
+
+
 def unexplained(stream: bytes) -> list[str]:
     """What was sent to the broker and is not, byte for byte, one of the payloads documented."""
     found = []
@@ -177,6 +193,8 @@ def unexplained(stream: bytes) -> list[str]:
             explained = len(packet.body) < 200
         elif name in PAYLOADS:
             explained = _again(packet.body, PAYLOADS[name]) == packet.body
+        elif packet.topic == homeassistant.topic("homeassistant", "mien/lobby"):
+            explained = packet.body in announcements()
         else:
             explained = (name, packet.body) in {
                 ("availability", b"online"),
