@@ -8,6 +8,7 @@ machine: that cameras can be opened, and that `MemoryMax` holds, is not shown he
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ PACKAGES = (
     "mosquitto,mosquitto-clients"
 )
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+SUITES = {"bookworm": "311", "trixie": "313"}
+"""Releases of Debian and their Python; MIEN_DEBIAN="bookworm trixie" tries both."""
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 MIEN = "/opt/mien/bin/mien"
 BROKER, STRANGER = "10.9.9.2", "10.9.9.1"
@@ -133,7 +136,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[Suite("bookworm", "311"), Suite("trixie", "313")],
+    params=[Suite(name, SUITES[name]) for name in os.environ.get("MIEN_DEBIAN", "trixie").split()],
     ids=lambda suite: suite.name,
 )
 def machine(
