@@ -234,6 +234,7 @@ def test_a_running_daemon_keeps_its_cameras_and_the_broker_its_report(
     assert not ear.on("mien/lobby/selftest")
 
 
+@pytest.mark.slow
 def test_where_no_daemon_runs_the_whole_self_test_does_and_publishes_no_report(
     tmp_path: Path, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
 ) -> None:
@@ -258,6 +259,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
 def test_it_works_when_everything_is_broken(text: str | None, tmp_path: Path) -> None:
     if text is not None:
@@ -281,6 +283,7 @@ def test_a_wrong_configuration_is_shown_with_what_is_wrong(tmp_path: Path) -> No
     assert 'device_id = "device-1"' in shown
 
 
+@pytest.mark.slow
 def test_a_variable_of_the_environment_is_named_and_its_value_hidden(tmp_path: Path) -> None:
     done = mien("support", "--out", "a.tgz", cwd=tmp_path, MIEN_DEVICE_ID=DEVICE)
     assert done.returncode == 0
