@@ -57,6 +57,14 @@ def system(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities in what is installed, where a database of them is in reach."""
+    session.install("pip-audit==2.10.1", "pytest>=8", "hypothesis>=6.100")
+    session.run("pytest", "tests/tools")
+    session.run("python", "tests/tools/audit.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style."""
     session.install("ruff==0.17.5")

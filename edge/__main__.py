@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
+import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
@@ -40,6 +43,8 @@ class Arguments(options.Options):
     frames: int
     json: bool
     skip: Sequence[str] = ()
+    no_publish: bool
+    out: Path | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +73,8 @@ def program() -> NoReturn:
     the interpreter ends, it would be torn down inside of C++, which aborts the process, or be
     waited for; so the process ends at once.
     """
+    _leave_no_core()
+    sys.excepthook = _tell_of_a_defect
     code = main()
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         with suppress(OSError, ValueError):
@@ -75,6 +82,25 @@ def program() -> NoReturn:
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _tell_of_a_defect(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print a traceback, as Python would, without the secrets that an address in it may hold."""
+    from traceback import format_exception  # noqa: PLC0415  # a defect is seldom
+
+    from edge.cameras import masked  # noqa: PLC0415  # see _run
+
+    told = "".join(format_exception(kind, error, traceback))
+    sys.stderr.write(re.sub(r"\w[\w+.-]*://[^\s'\"]*", lambda found: masked(found[0]), told))
+
+
+def _leave_no_core() -> None:
+    """Let no crash, and no watchdog, have the kernel write the memory's pictures to a disk."""
+    # A service manager that refuses the call has set its own limit.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -162,6 +188,9 @@ def _add_selftest(commands: Commands) -> None:
         "--no-mqtt", action="store_true", help="leave the broker alone, and publish no report"
     )
     selftest.add_argument(
+        "--no-publish", action="store_true", help="test the broker too, but publish no report"
+    )
+    selftest.add_argument(
         "--skip",
         metavar="GROUP",
         action="append",
@@ -170,6 +199,18 @@ def _add_selftest(commands: Commands) -> None:
     )
     selftest.add_argument("--json", action="store_true", help="print JSON: mien-selftest/1")
     selftest.set_defaults(command=_selftest)
+
+
+def _add_support(commands: Commands) -> None:
+    support = commands.add_parser(
+        "support",
+        help="write what a bug report needs into one file: no pictures, no secrets, no names",
+    )
+    _add_config_file(support)
+    support.add_argument(
+        "--out", type=Path, metavar="FILE", help="(mien-support-DATE-TIME.tar.gz, here)"
+    )
+    support.set_defaults(command=_support)
 
 
 def _add_config(commands: Commands) -> None:
@@ -184,7 +225,9 @@ def _add_config(commands: Commands) -> None:
 
 
 def _add_schema(commands: Commands) -> None:
-    schema = commands.add_parser("schema", help="print the JSON Schema of a payload or file")
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of a payload or file, or the AsyncAPI document"
+    )
     schema.add_argument("name", nargs="?", metavar="NAME", help="leave out to list the names")
     schema.set_defaults(command=_schema)
 
@@ -208,6 +251,7 @@ _COMMANDS = (
     _add_aim,
     _add_bench,
     _add_selftest,
+    _add_support,
     _add_config,
     _add_schema,
     _add_install,
@@ -290,12 +334,19 @@ def _selftest(arguments: Arguments) -> int:
     skip = [*arguments.skip, *(["broker"] if arguments.no_mqtt else [])]
     found = selftest.full(settings, skip=skip)
     print(report.to_json(found) if arguments.json else report.table(found))
-    if not arguments.no_mqtt:
+    if not (arguments.no_mqtt or arguments.no_publish):
         try:
             broker.publish(settings, found)
         except MienError as exc:
             sys.stderr.write(f"mien: the report is not published: {exc}\n")
     return 0 if found.verdict == "passed" else EXIT_FAILURE
+
+
+def _support(arguments: Arguments) -> int:
+    from edge import support  # noqa: PLC0415  # see _run
+
+    print(support.run(arguments.config, arguments.out))
+    return 0
 
 
 def _config_check(arguments: Arguments) -> int:

@@ -1,4 +1,4 @@
-"""`python -m edge.beside`: the self-test beside a daemon, which is its only caller.
+"""`python -m edge.beside`: the self-test beside a running daemon, for it and for `mien support`.
 
 The settings come on standard input and the report goes to standard output, as JSON.
 """

@@ -26,6 +26,17 @@ class Broker(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def loopback(self) -> bool:
+        """Whether what is sent there stays on this machine.
+
+        Names are not resolved: what they mean may change while the daemon runs.
+        """
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
 
 def parse_url(url: str) -> Broker:
     """Read a broker's address.
@@ -33,22 +44,24 @@ def parse_url(url: str) -> Broker:
     Raises
     ------
     ConfigError
-        Anything but `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`. A URL with a user in it is
-        refused without being quoted, because a password may stand beside.
+        Anything but `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`. A URL that may hold a password
+        is refused without being quoted.
     """
     if "@" in url:
         raise ConfigError(
             "the broker's URL holds a user or a password; write the user as [mqtt] username, and "
             "the password into a file that [mqtt] password_file names"
         )
+    # A query may hold one too.
+    shown = url.partition("?")[0]
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError(f"broker {url!r}: not an address; {_FORM}") from None
+        raise ConfigError(f"broker {shown!r}: not an address; {_FORM}") from None
     extra = parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in _PORTS or extra or port == 0 or not _is_host(host):
-        raise ConfigError(f"broker {url!r}: not an address; {_FORM}")
+        raise ConfigError(f"broker {shown!r}: not an address; {_FORM}")
     return Broker(host, port or _PORTS[parts.scheme], tls=parts.scheme == "mqtts")
 
 

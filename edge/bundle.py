@@ -262,6 +262,12 @@ class Bundle:
         """Name, version and the first twelve digits of the manifest's sha256."""
         return f"{self.manifest.name}@{self.manifest.version}+{self.sha256[:12]}"
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The expressions it tells apart; a detector none."""
+        manifest = self.manifest
+        return () if isinstance(manifest, DetectorManifest) else manifest.labels
+
     def read(self, entry: ModelFile | DataFile) -> bytes:
         """Return the bytes of one of the bundle's files.
 

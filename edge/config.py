@@ -54,10 +54,7 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     ConfigError
         The file cannot be read, is not TOML, or holds a key or value that does not exist.
     """
-    if file is None and environ.get(FILE_VARIABLE):
-        file = Path(environ[FILE_VARIABLE])
-    if file is None and DEFAULT_FILE.exists():
-        file = DEFAULT_FILE
+    file = chosen(file, environ)
     table = _read(file) if file else {}
     source = str(file) if file else "settings"
     checked = parse(table, source=source)
@@ -65,6 +62,27 @@ def load(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     if not override:
         return checked
     return parse(_merged(table, override), source="environment")
+
+
+def chosen(file: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file that `load` reads; None where there is none."""
+    if file is None and environ.get(FILE_VARIABLE):
+        file = Path(environ[FILE_VARIABLE])
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    return file
+
+
+def unchecked(file: Path | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return what `load` would check, as it stands there.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or is not TOML.
+    """
+    file = chosen(file, environ)
+    return _merged(_read(file) if file else {}, _from_environment(environ))
 
 
 def loads(text: str, *, source: str) -> Settings:
@@ -75,10 +93,7 @@ def loads(text: str, *, source: str) -> Settings:
     ConfigError
         It is not TOML, or holds a key or value that does not exist.
     """
-    try:
-        return parse(tomllib.loads(text), source=source)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{source}: not TOML: {exc}") from exc
+    return parse(_parsed(text, source), source=source)
 
 
 def parse(table: Mapping[str, Any], *, source: str) -> Settings:
@@ -142,6 +157,12 @@ def _check_mqtt(mqtt: Mqtt, source: str) -> None:
             raise ConfigError(f"{source}: mqtt.{name}: {exc}") from None
     if mqtt.password_file is not None and mqtt.username is None:
         raise ConfigError(f"{source}: mqtt.password_file: whose password? set username")
+    readable = mqtt.password_file is not None and not (broker.tls or broker.loopback)
+    if readable and not mqtt.allow_plaintext_password:
+        raise ConfigError(
+            f"{source}: mqtt.password_file: the password would cross the network to {broker} in "
+            "plain text; write url as mqtts://HOST, or set allow_plaintext_password = true"
+        )
 
 
 def with_cameras(settings: Settings, uris: list[str]) -> Settings:
@@ -175,11 +196,11 @@ def with_broker(settings: Settings, url: str) -> Settings:
 
 def to_toml(settings: Settings) -> str:
     """Write settings as the TOML that reads back as the same settings."""
-    return table_to_toml(msgspec.to_builtins(settings))
+    return toml(msgspec.to_builtins(settings))
 
 
-def table_to_toml(table: Mapping[str, Any]) -> str:
-    """Write a table of settings, which need not be all of them, as TOML."""
+def toml(table: Mapping[str, Any]) -> str:
+    """Write a table of plain values as TOML."""
     return "\n".join(_lines("", "", table)).lstrip("\n") + "\n"
 
 
@@ -216,17 +237,21 @@ def _read(file: Path) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{file}: larger than {MOST_BYTES} bytes, so no configuration; name one")
     try:
-        text = raw.decode()
-        if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
-            raise ConfigError(f"{file}: has a line of more than {LONGEST_LINE} characters; part it")
-        table: dict[str, Any] = tomllib.loads(text)
+        return _parsed(raw.decode(), str(file))
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+        raise ConfigError(f"{source}: has a line of more than {LONGEST_LINE} characters; part it")
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{file}: not a configuration: nested too deeply") from None
+        raise ConfigError(f"{source}: not a configuration: nested too deeply") from None
     except ValueError as exc:
         # TOMLDecodeError, and what Python says of a number with thousands of digits.
-        raise ConfigError(f"{file}: not TOML: {exc}") from exc
+        raise ConfigError(f"{source}: not TOML: {exc}") from exc
     return table
 
 

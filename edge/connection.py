@@ -25,7 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.access import Access
+from edge.access import Access, why_hung_up, why_unconnected
 from edge.errors import MienError
 from edge.outbox import Heard, Message
 
@@ -78,9 +78,10 @@ class LinkError(MienError):
 class Acknowledged:
     """The broker has taken a message, or refused it for the reason `refusal`.
 
-    `number` is what `publish` was given.
+    `topic` and `number` are what `publish` was given.
     """
 
+    topic: str
     number: int | None
     refusal: str | None
 
@@ -156,7 +157,8 @@ class Connection:
         self.protocol: Protocol = protocol
         self._answer: tuple[ReasonCode, Properties | None] | None = None
         self._goodbye: ReasonCode | None = None
-        self._numbers: dict[int, int | None] = {}
+        self._connected: object = None
+        self._in_flight: dict[int, tuple[str, int | None]] = {}
         self._acknowledged: deque[Acknowledged] = deque()
         self._received: deque[Heard] = deque()
         self._news: int | None = None
@@ -171,7 +173,7 @@ class Connection:
                 properties=self._terms(),
             )
         except OSError as exc:
-            raise LinkError(_said(exc), "unreachable") from exc
+            raise LinkError(why_unconnected(exc), "unreachable") from exc
         self._answer_by_s = monotonic() + answer_s
 
     def __enter__(self) -> Connection:
@@ -197,7 +199,7 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many messages are published and not acknowledged."""
-        return len(self._numbers)
+        return len(self._in_flight)
 
     @property
     def room(self) -> int:
@@ -206,7 +208,7 @@ class Connection:
         None while the socket does not take what was written, so that a broker that hangs does
         not fill our memory.
         """
-        return 0 if self._client.want_write() else max(self._most - len(self._numbers), 0)
+        return 0 if self._client.want_write() else max(self._most - len(self._in_flight), 0)
 
     def publish(self, message: Message, number: int | None = None) -> None:
         """Send a message with QoS 1; `number` comes back with its acknowledgement.
@@ -221,7 +223,7 @@ class Connection:
             message.topic, message.payload, qos=1, retain=message.retain, properties=properties
         )
         self._check(info.rc)
-        self._numbers[info.mid] = number
+        self._in_flight[info.mid] = message.topic, number
 
     def subscribe(self, *topics: str) -> None:
         """Ask for messages on `topics`; those that are refused just never come."""
@@ -316,6 +318,7 @@ class Connection:
                 will.topic, will.payload, qos=1, retain=will.retain, properties=properties
             )
         # Only note what happens: paho calls these in the midst of its own work.
+        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -363,6 +366,8 @@ class Connection:
             raise self._gone()
 
     def _gone(self) -> LinkError:
+        if self._answer is None and (why := why_hung_up(self._connected)) is not None:
+            return LinkError(why, "credentials")
         if self._answer is None:
             return LinkError("it hangs up instead of answering", "silent")
         if self._goodbye is None or not self._goodbye.is_failure:
@@ -377,6 +382,9 @@ class Connection:
                 f"it refuses us ({reason}): set [mqtt] username and password_file", "credentials"
             )
         return LinkError(f"it refuses the connection ({reason})", "unreachable")
+
+    def _on_socket_open(self, _client: Client, _userdata: object, sock: object) -> None:
+        self._connected = sock
 
     def _on_connect(
         self,
@@ -409,7 +417,8 @@ class Connection:
         _properties: Properties,
     ) -> None:
         refusal = str(reason) if reason.is_failure else None
-        self._acknowledged.append(Acknowledged(self._numbers.pop(mid, None), refusal))
+        topic, number = self._in_flight.pop(mid, ("", None))
+        self._acknowledged.append(Acknowledged(topic, number, refusal))
 
     def _on_subscribe(
         self,
@@ -432,12 +441,3 @@ class Connection:
                 correlation=getattr(message.properties, "CorrelationData", None),
             )
         )
-
-
-def _said(error: OSError) -> str:
-    """Return what an error of the network says, in a few words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason or error}"
-    return error.strerror or str(error) or type(error).__name__

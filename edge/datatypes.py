@@ -115,6 +115,7 @@ class Estimate:
 
 
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Valence = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
@@ -181,7 +182,7 @@ class Event:
     emotion: str
     confidence: Fraction
     probs: dict[str, Fraction]
-    valence: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
+    valence: Valence
     ts: Annotated[
         str,
         msgspec.Meta(

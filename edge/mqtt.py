@@ -21,6 +21,7 @@ import msgspec
 
 from edge import clock, payloads
 from edge.access import Access, read_access
+from edge.announcer import Announcer
 from edge.backoff import Backoff
 from edge.commands import Inbox
 from edge.connection import (
@@ -35,26 +36,19 @@ from edge.connection import (
 from edge.datatypes import Event
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
-from edge.outbox import Board, Heard, MemoryOutbox, Message, Outbox, Trouble
+from edge.homeassistant import Device
+from edge.listener import Listener
+from edge.outbox import Board, MemoryOutbox, Message, Outbox, Trouble
 from edge.payloads import CameraState, CameraStatus, Health, Info, SelfTest
-from edge.settings import Mqtt
+from edge.settings import HomeAssistant, Mqtt
 
 _log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
 """How long `close` takes at most to hand over what is left and to say goodbye."""
 
-SWEEP_S = 2.0
-"""How long to listen for what earlier configurations left behind."""
-
 _MOST_ANSWERS = 16
 """How many results of commands wait for a connection; then the oldest are forgotten."""
-
-_DEAF = Trouble(
-    "commands-refused",
-    "the broker does not let us hear commands: let our user read <prefix>/<device_id>/cmd/+, or "
-    "switch [commands] off",
-)
 
 _TURN_S = 1.0
 """How often the thread looks at its clocks while nothing happens."""
@@ -100,6 +94,8 @@ class Publisher:
         Where events wait; in memory unless given. `close` closes it.
     inbox
         Where commands go; without one, nothing is subscribed to for them.
+    announcer
+        When Home Assistant is told of the device; nothing is before `announce`.
     backoff
         How long to wait between attempts to connect.
 
@@ -117,6 +113,7 @@ class Publisher:
         *,
         outbox: Outbox | None = None,
         inbox: Inbox | None = None,
+        announcer: Announcer | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self._settings = settings
@@ -124,8 +121,9 @@ class Publisher:
         self._cameras = tuple(cameras)
         self._base = f"{settings.prefix}/{device_id}"
         self._outbox: Outbox = outbox or MemoryOutbox(settings.queue)
-        self._inbox = inbox
         self._answers: deque[Message] = deque(maxlen=_MOST_ANSWERS)
+        self._announcer = announcer or Announcer()
+        self._listener = Listener(self._base, inbox, self._announcer)
         access = read_access(settings, device_id)
         self._access: Access | None = access
         self._board = Board()
@@ -140,9 +138,6 @@ class Publisher:
         self._connected = False
         self._refused = 0
         self._backlog = 0
-        self._sweep_until_s: float | None = None
-        self._swept = False
-        self._deaf = False
         self._defect: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._over_s = monotonic() + _STEP_S
@@ -200,6 +195,11 @@ class Publisher:
         self._answers.append(result)
         self._bell.ring()
 
+    def announce(self, settings: HomeAssistant, device: Device) -> None:
+        """Tell Home Assistant of the device, or take back what it was told."""
+        self._announcer.announce(settings, device)
+        self._bell.ring()
+
     def status(self, status: CameraStatus) -> None:
         """Publish whether a camera gives pictures."""
         self._retain(f"camera/{status.camera}/status", status)
@@ -217,7 +217,7 @@ class Publisher:
             dropped=self._outbox.dropped,
             refused=self._refused,
             trouble=None if self._connected else self._dialogue.trouble,
-            troubles=self._outbox.troubles + ((_DEAF,) if self._deaf else ()),
+            troubles=self._outbox.troubles + self._listener.troubles,
         )
 
     def turning(self, now_s: float) -> bool:
@@ -300,6 +300,7 @@ class Publisher:
             with self._connect() as connection:
                 self._serve(connection)
         except LinkError as exc:
+            self._announcer.lost(monotonic())
             return exc
         return None
 
@@ -334,6 +335,7 @@ class Publisher:
             self._poll(connection)
             self._settle(connection)
             self._hear(connection)
+            self._listener.announce(connection)
         self._leave(connection)
 
     def _poll(self, connection: Connection) -> None:
@@ -346,12 +348,7 @@ class Publisher:
         self._backlog = self._outbox.last
         self._board.turn_all()
         connection.publish(self._availability(payloads.ONLINE))
-        if not self._swept:
-            connection.subscribe(*self._left_behind())
-            self._sweep_until_s = monotonic() + SWEEP_S
-        if self._inbox is not None:
-            # At every connection: a broker may have forgotten, and knows no session of ours.
-            connection.subscribe_to_news(*self._inbox.topics)
+        self._listener.begin(connection)
         self._dialogue.succeeded(self._outbox.dropped)
         self._connected = True
 
@@ -376,38 +373,23 @@ class Publisher:
 
     def _settle(self, connection: Connection) -> None:
         for acknowledged in connection.acknowledged():
+            if self._announcer.answered(acknowledged.topic, acknowledged.refusal):
+                continue
             if acknowledged.number is not None:
                 self._outbox.acknowledge(acknowledged.number)
                 self._refused += acknowledged.refusal is not None
             self._dialogue.answered(acknowledged.refusal)
 
     def _hear(self, connection: Connection) -> None:
-        """Pass commands on, and look at what is swept up."""
-        if connection.deaf and not self._deaf:
-            _log.warning("mqtt: %s", _DEAF.text)
-        self._deaf = connection.deaf
-        for heard in connection.received():
-            if self._inbox is not None and heard.topic in self._inbox.topics:
-                answer = self._inbox.hear(heard, monotonic())
-                if answer is not None:
-                    self._answers.append(answer)
+        """Take in what was heard: what clears a topic is the board's, all else is said once."""
+        for answer in self._listener.hear(connection, self._cameras):
+            if answer.retain:
+                self._board.put(answer)
             else:
-                self._sweep(heard)
-        if self._sweep_until_s is not None and monotonic() > self._sweep_until_s:
-            self._sweep_until_s, self._swept = None, True
-            connection.unsubscribe(*self._left_behind())
-
-    def _sweep(self, heard: Heard) -> None:
-        """Clear what the broker retains for a camera that is no longer configured."""
-        camera = heard.topic.removeprefix(f"{self._base}/camera/").split("/")[0]
-        if heard.retained and heard.payload and camera not in self._cameras:
-            self._board.put(Message(heard.topic, b"", retain=True))
+                self._answers.append(answer)
 
     def _availability(self, payload: bytes) -> Message:
         return Message(f"{self._base}/availability", payload, retain=True)
-
-    def _left_behind(self) -> tuple[str, ...]:
-        return tuple(f"{self._base}/camera/+/{name}" for name in ("status", "state"))
 
     def _finished(self, connection: Connection) -> bool:
         if not self._closing.is_set():

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Annotated, Literal
 
 import msgspec
 
-from edge.datatypes import EventBox, Flaw, Fraction, Milliseconds
+from edge.datatypes import EventBox, Flaw, Fraction, Milliseconds, Valence
 
 ONLINE = b"online"
 OFFLINE = b"offline"
@@ -223,12 +224,13 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceNow:
-    """One face in view; `track` is the `track.id` of its events, `poor` as in those."""
+    """One face in view; `track` is its events' `track.id`, `valence` and `poor` are as in those."""
 
     track: Annotated[int, msgspec.Meta(ge=1)]
     emotion: str
     confidence: Fraction
     box: EventBox
+    valence: Valence = 0.0
     poor: tuple[Flaw, ...] = ()
 
 
@@ -237,7 +239,8 @@ class CameraState:
     """Who is in view now, on `<prefix>/camera/<camera>/state`.
 
     `faces` is how many; `emotion` is the one most of them show, the surer one where two are
-    shown equally often, and null where there is no face; `present` lists them.
+    shown equally often; `confidence` is the mean of those that show it, `valence` the mean of all.
+    The three are null where there is no face. `present` lists the faces.
     """
 
     schema: Literal["mien-camera-state/1"] = "mien-camera-state/1"
@@ -246,6 +249,8 @@ class CameraState:
     clock_synced: bool
     faces: Count
     emotion: str | None
+    confidence: Fraction | None = None
+    valence: Valence | None = None
     present: tuple[FaceNow, ...]
 
 
@@ -254,14 +259,22 @@ def state(
 ) -> CameraState:
     """Return the state of a camera whose faces in view are `present`."""
     faces = tuple(present)
+    emotion = dominant(faces)
     return CameraState(
         camera=camera,
         ts=ts,
         clock_synced=clock_synced,
         faces=len(faces),
-        emotion=dominant(faces),
+        emotion=emotion,
+        confidence=_mean(face.confidence for face in faces if face.emotion == emotion),
+        valence=_mean(face.valence for face in faces),
         present=faces,
     )
+
+
+def _mean(shares: Iterable[float]) -> float | None:
+    every = tuple(shares)
+    return round(fmean(every), 4) if every else None
 
 
 def dominant(faces: Iterable[FaceNow]) -> str | None:

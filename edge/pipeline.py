@@ -24,7 +24,7 @@ from edge.crop import crop
 from edge.datatypes import Detection, Estimate, Event, Flaw, Frame, Latency, Track, UInt8Array
 from edge.detector import Detector
 from edge.emotion import EmotionModel, Look, Memory
-from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in
+from edge.events import EventFactory, Kind, Story, advance, clipped, confidence_in, valence
 from edge.networks import StreamNetworks
 from edge.payloads import FaceNow
 from edge.quality import assess, flaws, unjudged
@@ -190,6 +190,7 @@ class Pipeline:
                 emotion=face.story.told,
                 confidence=round(confidence_in(face.story.told, face.estimate), 4),
                 box=clipped(face.track.face.box),
+                valence=round(valence(face.estimate), 4),
                 poor=face.poor,
             )
             for number, face in sorted(self._faces.items())

@@ -1,4 +1,6 @@
-"""The JSON Schemas of everything Mien reads or writes, generated from the types themselves.
+"""The JSON Schemas of everything Mien reads or writes, and the AsyncAPI document of its topics.
+
+All are generated from the types themselves.
 
 The files in `edge/schemas/` are what `mien schema NAME` prints; a test fails where they differ.
 """
@@ -11,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from edge import asyncapi
 from edge.bundle import Manifest
 from edge.commands import Command
 from edge.datatypes import Event
@@ -31,29 +34,39 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "status": (CameraStatus, "Payload of <prefix>/camera/<camera>/status"),
 }
 
+ASYNCAPI = "asyncapi"
+"""The name of the one document that is no JSON Schema."""
+
 
 def names() -> list[str]:
     """Return the names that `text` knows."""
-    return sorted(_TYPES)
+    return sorted([*_TYPES, ASYNCAPI])
 
 
 def text(name: str) -> str:
-    """Return a JSON Schema (draft 2020-12), indented, with a final newline.
+    """Return a JSON Schema (draft 2020-12) or the AsyncAPI document, as indented JSON.
 
     Raises
     ------
     UsageError
         There is no schema of that name.
     """
+    if name == ASYNCAPI:
+        return _json(asyncapi.document())
     if name not in _TYPES:
-        raise UsageError(f"schema {name!r}: there is none; the schemas are {', '.join(names())}")
+        raise UsageError(f"schema {name!r}: there is none; there are {', '.join(names())}")
     kind, title = _TYPES[name]
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": title,
-        **_tidied(msgspec.json.schema(kind)),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return _json(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": title,
+            **msgspec.json.schema(kind),
+        }
+    )
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(_tidied(document), indent=2, ensure_ascii=False) + "\n"
 
 
 def _tidied(schema: Any) -> Any:  # noqa: ANN401  # JSON has no better type

@@ -277,7 +277,8 @@ class Mqtt(_Settings, frozen=True):
     `edge.credentials`. `queue` events are kept in memory while the broker is away and there
     is no spool, or its disk fails; then the oldest are dropped. A broker forgets an event that
     it could not deliver for `event_expiry_s` (MQTT 5). With `protocol` auto, MQTT 5 is tried
-    first, and 3.1.1 where the broker does not take it.
+    first, and 3.1.1 where the broker does not take it. A password is sent without TLS only to
+    this machine, or with `allow_plaintext_password`.
     """
 
     url: Text = "mqtt://localhost"
@@ -285,6 +286,7 @@ class Mqtt(_Settings, frozen=True):
     prefix: TopicPath = "mien"
     username: Text | None = None
     password_file: Text | None = None
+    allow_plaintext_password: bool = False
     ca_file: Text | None = None
     cert_file: Text | None = None
     key_file: Text | None = None
@@ -301,6 +303,18 @@ class Commands(_Settings, frozen=True):
     """
 
     enabled: bool = False
+
+
+class HomeAssistant(_Settings, frozen=True):
+    """How Home Assistant finds the device by itself, where it uses the same broker.
+
+    `discovery_prefix` and the topic of its birth message are as in the options of its MQTT
+    integration. With `enabled` false, what it was told before is taken back.
+    """
+
+    enabled: bool = True
+    discovery_prefix: TopicPath = "homeassistant"
+    status_topic: TopicPath = "homeassistant/status"
 
 
 class Spool(_Settings, frozen=True):
@@ -337,6 +351,7 @@ class Settings(_Settings, frozen=True):
     cadence: Cadence = Cadence()
     mqtt: Mqtt = Mqtt()
     commands: Commands = Commands()
+    homeassistant: HomeAssistant = HomeAssistant()
     spool: Spool = Spool()
     # Empty would look like switched off.
     bundle_key: Annotated[Text, msgspec.Meta(min_length=1)] | None = None

@@ -9,11 +9,12 @@ import platform
 from collections.abc import Collection, Sequence
 from time import monotonic
 
-from edge import clock, health, payloads
+from edge import __version__, clock, health, payloads
 from edge.boards import board_of
 from edge.bundle import Bundle
 from edge.capture import Capture
 from edge.health import Monitor, Sensors
+from edge.homeassistant import Device
 from edge.mailbox import Situation
 from edge.mqtt import Link, Publisher
 from edge.outbox import Trouble
@@ -61,7 +62,7 @@ class Telemetry:
         self._ailing: dict[str, str] = {}
         self._troubled: set[str] = set()
         self._health_due_s = monotonic() + FIRST_HEALTH_S
-        publisher.info(self._info())
+        self._introduce()
 
     def situation(self, camera: str, now: Situation) -> None:
         """Say how it stands with a camera; what a person should know of becomes a problem."""
@@ -99,7 +100,7 @@ class Telemetry:
         }
         self._renew_ailing()
         self._publisher.configure(cameras, begun)
-        self._publisher.info(self._info())
+        self._introduce()
 
     def reload(self, refused: str | None) -> None:
         """Say, at once, that a new configuration was refused and why; None ends that."""
@@ -175,6 +176,23 @@ class Telemetry:
         for trouble in troubles:
             self.monitor.problem(trouble.code, trouble.text)
         self._troubled = codes
+
+    def _introduce(self) -> None:
+        """Say what runs here, to everybody and in Home Assistant's words."""
+        settings = self._settings
+        self._publisher.info(self._info())
+        self._publisher.announce(
+            settings.homeassistant,
+            Device(
+                base=f"{settings.mqtt.prefix}/{settings.device_id}",
+                cameras=tuple(camera.name for camera in settings.camera),
+                labels=self._bundle.labels,
+                board=self._sensors.board(),
+                version=__version__,
+                thermometer=self._sensors.celsius() is not None,
+                commands=settings.commands.enabled,
+            ),
+        )
 
     def _info(self) -> Info:
         settings, bundle = self._settings, self._bundle

@@ -61,7 +61,7 @@ def render(order: Order) -> list[str]:
         _write(card, boot.files(board, image, order.answers))
         _write(card / "mien", boot.firmware(board))
         mien = card / "mien"
-        _write(mien, {"mien.toml": config.table_to_toml(table), "setup/__main__.py": _MAIN})
+        _write(mien, {"mien.toml": config.toml(table), "setup/__main__.py": _MAIN})
         for file in sorted((_PACKAGE / "device").glob("*.py")):
             _copy(file, mien / "setup/firmware_configs/device" / file.name)
         _copy(_PACKAGE / "__init__.py", mien / "setup/firmware_configs/__init__.py")

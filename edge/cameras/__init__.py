@@ -62,6 +62,9 @@ _EXAMPLES = {
 }
 """How URIs are written of which some can name no camera. Each kind says the same when opened."""
 
+_LOCAL = ("argus", "clip", "picamera2", "v4l2")
+"""Schemes of cameras that no network is asked for, and so no password."""
+
 
 def is_live(settings: CameraSettings) -> bool:
     """Whether a camera looks at the world, so that it is worth opening again when it is lost."""
@@ -129,13 +132,24 @@ def open_uri(uri: str) -> Camera:
 
 
 def masked(uri: str) -> str:
-    """Return a URI without its user and password, fit for a log.
+    """Return a URI without what may be a secret in it, fit for a log.
+
+    That is all before an `@`, and of a URI on the network the query and every part of the path
+    that sets something: cheap cameras take passwords there. A part that is a secret as a whole
+    (`/live/TOKEN`) cannot be told from a name.
 
     >>> masked("rtsp://admin:secret@10.0.0.7/stream1")
     'rtsp://***@10.0.0.7/stream1'
+    >>> masked("http://10.0.0.7/user=admin&pwd=secret/video.cgi?pwd=secret")
+    'http://10.0.0.7/***/video.cgi?***'
     """
-    # Greedy up to the last @ before the path: a password may hold an unescaped one.
-    return re.sub(r"^([^:/]+://)[^/?#]*@", r"\1***@", uri)
+    if uri.partition(":")[0] in _LOCAL and "://" not in uri:
+        return uri
+    # Up to the last @, though it may stand in the path: who forgets to escape a password's / would
+    # else read the password in the error about it.
+    uri = re.sub(r"^([a-z0-9+.-]+://)?.*@", r"\1***@", uri, flags=re.DOTALL | re.IGNORECASE)
+    uri = re.sub(r"[?#].*", "?***", uri, flags=re.DOTALL)
+    return re.sub(r"/[^/?]*=[^/?]*", "/***", uri)
 
 
 def without_secrets(settings: Settings) -> Settings:

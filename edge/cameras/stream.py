@@ -74,8 +74,12 @@ def _address(uri: str, name: str) -> tuple[str, int]:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise CameraUriError(f"camera {name}: not a URI: {exc}") from exc
+    except ValueError:
+        # Python's reason quotes what it took for the port: a password with an unescaped / in it.
+        raise CameraUriError(
+            f"camera {name}: not a URI; write {uri.partition(':')[0]}://USER:PASSWORD@HOST/PATH, "
+            "with / ? # @ in a password as %2F %3F %23 %40"
+        ) from None
     if not host:
         raise CameraUriError(f"camera {name}: names no host; give {parts.scheme}://HOST/PATH")
     return host, port or _PORTS[parts.scheme]

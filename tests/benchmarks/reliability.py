@@ -1,15 +1,23 @@
-"""What recovery, liveness and cadence cost a frame: python tests/benchmarks/reliability.py [PAIRS]
+"""What reliability costs a frame: python tests/benchmarks/reliability.py [PAIRS]
 
-The daemon's loop runs over the sample clip at full speed, in pairs: once as it is, under a notify
-socket, and once with these parts switched off (nobody attends to threads, nothing is notified, no
-situation, stillness or pace is looked at). Which of a pair comes first alternates. Told is the CPU
-time of the whole process, all threads, a frame: the median of the pairs' differences, with
-quartiles. The clip is read as a live camera would be, by a thread that renews it.
+The daemon's loop looks at the sample clip over and over, 30 frames a second for half a minute, and
+publishes to a real mosquitto, in pairs: once as it is, and once without what keeps it well:
+
+    spool                  events wait in memory instead
+    recovery, liveness     nobody attends to threads, notifies anybody, or looks for frozen pictures
+    cadence                every frame is looked at
+    health                 nothing is counted, no budget watched, no report made
+
+Pipeline, publisher and `state` are the same in both. Which of a pair comes first alternates. Told
+is the CPU time of the whole process, all threads, a frame: the median of the pairs' differences,
+with quartiles. It runs at a camera's pace because much of the cost is by the second, not by the
+frame: half a minute has one health report, as every half minute of a device has.
 """
 
 # ruff: noqa: PT008  # a mock is slower than what it would stand in for
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import statistics
@@ -17,23 +25,34 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from edge import cameras, loop
+from edge import cameras, loop, spool
 from edge.capture import Capture, Captures
 from edge.datatypes import Frame
 from edge.events import EventFactory
+from edge.health import Monitor
 from edge.liveness import Liveness
 from edge.mailbox import Mailbox
+from edge.mqtt import Publisher
 from edge.notify import Notifier
+from edge.outbox import MemoryOutbox
 from edge.pipeline import Models, load_models
 from edge.reader import Reader
-from edge.settings import Camera, Recovery, Settings
-from edge.settings import Camera as CameraSettings
+from edge.settings import Camera, Mqtt, Settings, Spool
+from edge.telemetry import Telemetry
+
+sys.path.append(str(Path(__file__).parents[1] / "edge"))
+
+from realbroker import Mosquitto, program
 
 SAMPLE = Path(loop.__file__).parent / "samples" / "portrait.webm"
-FRAMES = 1500
+FPS = 30
+FRAMES = 30 * FPS
+WATCHDOG_S = 30.0
+"""As in the unit."""
 
 
 class Endless:
@@ -44,12 +63,14 @@ class Endless:
 
     def __init__(self) -> None:
         self.given = 0
+        self.begun_s = time.monotonic()
 
     def read(self) -> Frame | None:
         if self.given == FRAMES:
             stop.set()
             threading.Event().wait(0.2)
         self.given += 1
+        time.sleep(max(self.begun_s + self.given / FPS - time.monotonic(), 0.0))
         now_s = time.monotonic()
         frame = self.frames[self.given % len(self.frames)]
         return Frame(frame.luma, frame.colour, now_s, now_s)
@@ -61,70 +82,105 @@ class Endless:
 stop = threading.Event()
 
 
-def open_camera(_: CameraSettings) -> Endless:
+def open_camera(_: Camera) -> Endless:
     return Endless()
 
 
 def switched_off() -> list[mock._patch]:  # it has no public name
     """What stands in for the parts that are measured."""
+
+    def nothing(owner: object, name: str) -> mock._patch:
+        return mock.patch.object(owner, name, lambda *_, **__: None)
+
+    def instead(owner: object, name: str, stand_in: Callable[..., object]) -> mock._patch:
+        return mock.patch.object(owner, name, stand_in)
+
     return [
-        mock.patch.object(Capture, "attend", lambda *_: None),
-        mock.patch.object(Capture, "changes", lambda _: []),
-        mock.patch.object(Mailbox, "note", lambda *_: False),
-        mock.patch.object(Reader, "_moves", lambda *_: True),
-        mock.patch.object(Reader, "_note_progress", lambda *_: None),
-        mock.patch.object(Reader, "_begin", lambda *_: None),
-        mock.patch.object(Liveness, "inferred", lambda *_: None),
-        mock.patch.object(Liveness, "beat", lambda *_: None),
-        mock.patch.object(Liveness, "say", lambda *_: None),
-        mock.patch.object(loop.Cadence, "saw", lambda *_, **__: None),
-        mock.patch.object(loop.Cadence, "interval_s", lambda *_, **__: 0.0),
-        mock.patch.object(loop.Cadence, "pace", lambda *_, **__: "full"),
-        mock.patch.object(loop, "words", lambda *_: ""),
-        mock.patch("edge.reader.usable", lambda _: True),
+        instead(spool, "outbox", lambda settings: MemoryOutbox(settings.mqtt.queue)),
+        # Threads, heat, signs of life, words for systemd, problems, health reports.
+        nothing(loop.Loop, "_attend"),
+        instead(Capture, "changes", lambda _: []),
+        instead(Mailbox, "note", lambda *_: False),
+        instead(Reader, "_moves", lambda *_: True),
+        nothing(Reader, "_note_progress"),
+        nothing(Reader, "_begin"),
+        instead(sys.modules[Reader.__module__], "usable", lambda _: True),
+        nothing(Liveness, "inferred"),
+        nothing(loop.Cadence, "saw"),
+        instead(loop.Cadence, "interval_s", lambda *_, **__: 0.0),
+        instead(loop.Cadence, "pace", lambda *_, **__: "full"),
+        nothing(Monitor, "observe"),
+        nothing(Monitor, "frame"),
     ]
 
 
-def run(settings: Settings, models: Models, notifier: Notifier) -> float:
-    """Return the milliseconds of CPU time a frame of one run."""
+def run(settings: Settings, models: Models, notifier: Notifier) -> tuple[float, int]:
+    """Return the milliseconds of CPU time a frame of one run, and how many events it had."""
     stop.clear()
-    factory = EventFactory("bench", models.bundle.ident)
+    outbox = spool.outbox(settings)
+    publisher = Publisher(settings.mqtt, settings.device_id, ["camera"], outbox=outbox)
+    telemetry = Telemetry(publisher, settings, models.bundle, "bench")
+    publisher.start()
     with Captures(settings.camera, settings.recovery) as captures:
-        liveness = Liveness(notifier, captures.all)
+        liveness = Liveness(notifier, captures.all, publisher)
+        looped = loop.Loop(
+            settings,
+            models,
+            captures,
+            EventFactory("bench", models.bundle.ident),
+            liveness,
+            sinks=[publisher],
+            telemetry=telemetry,
+        )
         begun_s = time.process_time()
-        loop.Loop(settings, models, captures, factory, liveness, sinks=[], telemetry=None).run(stop)
-        return (time.process_time() - begun_s) / FRAMES * 1000
+        looped.run(stop)
+        took_s = time.process_time() - begun_s
+    publisher.close()
+    return took_s / FRAMES * 1000, outbox.last
+
+
+def measured(pairs: int, settings: Settings, models: Models, notifier: Notifier) -> None:
+    run(settings, models, notifier)
+    differences, with_ms, events = [], [], []
+    for pair in range(pairs):
+        cost = {}
+        for on in (pair % 2 == 0, pair % 2 == 1):
+            patches = [] if on else switched_off()
+            for patch in patches:
+                patch.start()
+            cost[on], told = run(settings, models, notifier)
+            events.append(told)
+            for patch in patches:
+                patch.stop()
+        differences.append(cost[True] - cost[False])
+        with_ms.append(cost[True])
+        print(f"pair {pair + 1}: {cost[True]:.3f} - {cost[False]:.3f} ms", flush=True)
+    low, middle, high = statistics.quantiles(differences, n=4)
+    print(f"{pairs} pairs of {FRAMES} frames at {FPS} a second, CPU time of the whole process")
+    print(f"events in a run    {statistics.median(events):.0f} ({min(events)} to {max(events)})")
+    print(f"with all of it     {statistics.median(with_ms):.3f} ms a frame")
+    print(f"of which it costs  {middle:.4f} ms a frame (quartiles {low:.4f} to {high:.4f})")
 
 
 def main(pairs: int) -> None:
+    logging.disable()
     clip = cameras.open_uri(f"clip:{SAMPLE}?pace=fast")
     Endless.frames = tuple(iter(clip.read, None))
     cameras.KINDS["endless"] = __name__
-    settings = Settings(camera=(Camera(uri="endless:0"),), recovery=Recovery())
-    models = load_models(settings)
     with tempfile.TemporaryDirectory() as folder:
+        broker = Mosquitto(program("mosquitto", "mosquitto"), Path(folder))
+        broker.start()
         address = os.path.join(folder, "notify")  # noqa: PTH118
         ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         ear.bind(address)
         threading.Thread(target=drain, args=(ear,), daemon=True).start()
-        notifier = Notifier(address, 30.0)
-        run(settings, models, notifier)
-        differences, with_ms = [], []
-        for pair in range(pairs):
-            cost = {}
-            for on in (pair % 2 == 0, pair % 2 == 1):
-                patches = [] if on else switched_off()
-                for patch in patches:
-                    patch.start()
-                cost[on] = run(settings, models, notifier)
-                for patch in patches:
-                    patch.stop()
-            differences.append(cost[True] - cost[False])
-            with_ms.append(cost[True])
-    low, middle, high = statistics.quantiles(differences, n=4)
-    print(f"{pairs} pairs of {FRAMES} frames, CPU time of the whole process")
-    print(f"with all of it     {statistics.median(with_ms):.3f} ms a frame")
-    print(f"of which it costs  {middle:.4f} ms a frame (quartiles {low:.4f} to {high:.4f})")
+        settings = Settings(
+            camera=(Camera(uri="endless:0"),),
+            mqtt=Mqtt(url=broker.url),
+            spool=Spool(path=f"{folder}/spool"),
+        )
+        measured(pairs, settings, load_models(settings), Notifier(address, WATCHDOG_S))
+        broker.kill()
 
 
 def drain(ear: socket.socket) -> None:

@@ -64,8 +64,10 @@ def cables() -> Iterator[Callable[..., Cable]]:
     """Makes cables to brokers, not plugged in yet; all of them are gone with the test."""
     made: list[Cable] = []
 
-    def make(broker: Mosquitto, older: bytes | None = None) -> Cable:
-        made.append(Cable(broker.port, older))
+    def make(
+        broker: Mosquitto, older: bytes | None = None, forbidden: bytes | None = None
+    ) -> Cable:
+        made.append(Cable(broker.port, older, forbidden))
         return made[-1]
 
     yield make

@@ -70,11 +70,13 @@ class MjpegServer(ThreadingHTTPServer):
         login: str = "",
         port: int = 0,
         moving: bool = False,
+        period_s: float = 0.02,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.picture = cv2.resize(cv2.imread(str(PICTURE)), (320, 240))
         shifts = range(0, 40, 2) if moving else (0,)
         self.jpegs = [encoded(np.roll(self.picture, shift, axis=1)) for shift in shifts]
+        self.period_s = period_s
         self.frames, self.hangs, self.login = frames, hangs, login
         self.spoilt_each = self.spoilt = 0
         self._random = Random(7)  # noqa: S311  # the same garbage each time
@@ -119,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
                 f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )
             self.wfile.write(head.encode() + jpeg + b"\r\n")
-            if self.server.quit.wait(0.02):
+            if self.server.quit.wait(self.server.period_s):
                 return
         if self.server.hangs:
             self.server.quit.wait()

@@ -42,8 +42,10 @@ def free_port() -> int:
         return port
 
 
-def eventually(condition: Callable[[], bool], what: str = "the condition") -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def eventually(
+    condition: Callable[[], bool], what: str = "the condition", patience_s: float = PATIENCE_S
+) -> None:
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.01)
@@ -170,12 +172,16 @@ class Cable:
     """Lies between a client and a broker, and can be pulled out.
 
     With `older`, MQTT 5 is answered with those bytes and hung up on, as an older broker does
-    (mosquitto learnt to refuse it by a setting only in 2.1).
+    (mosquitto learnt to refuse it by a setting only in 2.1). With `forbidden`, who sends those
+    bytes is hung up on, as some brokers do with topics that are not a client's.
     """
 
-    def __init__(self, port: int, older: bytes | None = None) -> None:
+    def __init__(
+        self, port: int, older: bytes | None = None, forbidden: bytes | None = None
+    ) -> None:
         self._broker = port
         self._older = older
+        self._forbidden = forbidden
         self.refused = 0
         self._plugged = False
         self._ends: list[socket.socket] = []
@@ -233,6 +239,9 @@ class Cable:
     def _carry(self, source: socket.socket, target: socket.socket, shut: threading.Barrier) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
+                if self._forbidden is not None and self._forbidden in data:
+                    self.refused += 1
+                    break
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

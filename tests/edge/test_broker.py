@@ -67,6 +67,59 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(url: str) -> None
     assert "hunt" not in str(raised.value)
 
 
+@pytest.mark.parametrize("url", ["mqtt://host?password=hunter2", "mqtt://[host?password=hunter2"])
+def test_nor_is_one_in_its_query_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="not an address") as raised:
+        parse_url(url)
+    assert "hunt" not in str(raised.value)
+
+
+def with_password(url: str, *, allowed: bool = False) -> Settings:
+    mqtt = {"url": url, "username": "kiosk", "password_file": "/run/password"}
+    return config.parse({"mqtt": {**mqtt, "allow_plaintext_password": allowed}}, source="mien.toml")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://10.0.0.7",
+        "mqtt://broker.lan",
+        "mqtt://0.0.0.0",
+        "mqtt://[fe80::1]",
+        "mqtt://localhost.lan",
+        "mqtt://127.0.0.1.lan",
+        "mqtt://127.1",
+    ],
+)
+def test_a_password_does_not_cross_the_network_in_plain_text_unless_that_is_allowed(
+    url: str,
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        with_password(url)
+    assert raised.value.exit_code == 78
+    assert str(raised.value) == (
+        "mien.toml: mqtt.password_file: the password would cross the network to "
+        f"{parse_url(url)} in plain text; write url as mqtts://HOST, or set "
+        "allow_plaintext_password = true"
+    )
+    assert with_password(url, allowed=True).mqtt.url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["mqtts://broker.lan", "mqtt://localhost", "mqtt://127.0.0.2:1884", "mqtt://[::1]"]
+)
+def test_a_password_may_go_through_tls_or_stay_on_this_machine(url: str) -> None:
+    assert with_password(url).mqtt.password_file == "/run/password"  # noqa: S105  # a path
+
+
+def test_the_command_line_is_held_to_the_same() -> None:
+    settings = with_password("mqtts://broker.lan")
+    with pytest.raises(
+        ConfigError, match=r"^command line: mqtt\.password_file: the password would"
+    ):
+        config.with_broker(settings, "mqtt://broker.lan")
+
+
 @given(st.text(max_size=40).map(lambda text: "mqtt://" + text) | st.text(max_size=40))
 @example("mqtt://\u2100")
 @example("mqtt://a\nb")

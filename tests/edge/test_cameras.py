@@ -43,8 +43,16 @@ def test_each_module_can_be_imported_where_the_vendors_package_is_missing(module
         ("rtsp://admin:secret@10.0.0.7:554/s1", "rtsp://***@10.0.0.7:554/s1"),
         ("http://admin@cam/x", "http://***@cam/x"),
         ("rtsp://admin:p@ss@cam/x", "rtsp://***@cam/x"),
-        ("rtsp://cam/a@b", "rtsp://cam/a@b"),
-        ("clip:/srv/a@b.mp4", "clip:/srv/a@b.mp4"),
+        ("rtsp://admin:pa/ss@cam/x", "rtsp://***@cam/x"),
+        ("rtsp://admin:pa?ss#word@cam/x", "rtsp://***@cam/x"),
+        ("rtsp:admin:secret@cam/x", "***@cam/x"),
+        ("admin:secret@cam/x", "***@cam/x"),
+        ("http://cam/video.cgi?user=admin&pwd=secret", "http://cam/video.cgi?***"),
+        ("rtsp://cam/user=admin_password=secret_channel=1/0.sdp", "rtsp://cam/***/0.sdp"),
+        ("clip:rtsp://admin:secret@cam/x", "***@cam/x"),
+        ("rtsp://cam:554/live/main", "rtsp://cam:554/live/main"),
+        ("clip:/srv/a@b.mp4?pace=fast", "clip:/srv/a@b.mp4?pace=fast"),
+        ("v4l2:/dev/video0", "v4l2:/dev/video0"),
     ],
 )
 def test_a_password_is_never_shown(uri: str, shown: str) -> None:

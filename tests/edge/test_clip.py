@@ -153,6 +153,7 @@ def test_a_paced_clip_may_lose_frames_and_a_fast_one_may_not(tmp_path: Path) -> 
     assert open_uri(f"clip:{path}?pace=fast").lossless
 
 
+@pytest.mark.slow
 def test_frames_whose_time_has_passed_come_at_once(tmp_path: Path) -> None:
     write_folder(tmp_path, range(11))
     camera = open_uri(f"clip:{tmp_path}?fps=5")

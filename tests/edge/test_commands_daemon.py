@@ -135,6 +135,7 @@ def test_what_is_retained_is_refused_and_never_heard_again(
 # Pause and resume
 
 
+@pytest.mark.slow
 def test_a_paused_camera_sees_nobody_until_it_is_resumed(
     device: Device, manager: Manager, asking: Requester
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_paused_camera_sees_nobody_until_it_is_resumed(
     device.whole()
 
 
+@pytest.mark.slow
 def test_nobody_is_seen_between_the_answer_and_the_closing_of_the_camera(
     device: Device, brokers: BrokerMaker, ears: EarMaker
 ) -> None:
@@ -171,6 +173,7 @@ def test_nobody_is_seen_between_the_answer_and_the_closing_of_the_camera(
     device.whole()
 
 
+@pytest.mark.slow
 def test_one_camera_is_paused_and_the_other_is_not(
     device: Device, brokers: BrokerMaker, ears: EarMaker, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_one_that_hangs_ends_the_process_with_its_tracks_and_the_next_begins_wit
     figure(f"tracks ended, exit 1 after {took_s:.2f} s with edgetpu_hang_s of 1 s")
 
 
+@pytest.mark.slow
 def test_one_that_fails_in_the_midst_costs_no_event(stick: Stick, ear: Ear) -> None:
     stick.become("ok")
     stick.start(retry_s=300.0)

@@ -213,7 +213,8 @@ def test_sigterm_under_load_ends_all_tracks_within_five_seconds(
     figure(f"out after {took_s:.2f} s, {len(told)} of {len(told)} events arrived")
 
 
-@pytest.mark.parametrize("broker_hangs", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("broker_hangs", [False, True])
 def test_sigterm_is_obeyed_within_five_seconds_whatever_hangs(
     *, broker_hangs: bool, device: Device, brokers: Callable[..., Mosquitto], figure: Figure
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,27 @@ def test_a_signal_ends_the_tracks_and_the_process(number: signal.Signals) -> Non
     assert first["type"] == "start"
     assert rest[-1]["type"] == "end"
     assert rest[-1]["track"]["id"] == first["track"]["id"]
+
+
+def test_a_crash_writes_no_memory_to_a_disk(tmp_path: Path) -> None:
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    ask = f"import resource; resource.setrlimit(resource.RLIMIT_CORE, ({most}, {most})); "
+    start = "import sys; from edge.__main__ import program; sys.argv[0:1] = ['mien']; program()"
+    command = [sys.executable, "-c", ask + start, "run", "--camera", f"clip:{SAMPLE}", "--no-mqtt"]
+    with subprocess.Popen(
+        [*command, "--events", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"{")
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGABRT)
+        assert process.wait(30) == -signal.SIGABRT
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_that_goes_away_is_told_of_in_one_line() -> None:

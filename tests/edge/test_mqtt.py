@@ -205,7 +205,7 @@ def test_a_state_names_the_faces_and_replaces_the_one_before(
     publisher.state(payloads.state("door", [face], ts=TS, clock_synced=True))
     publisher.close()
     ear = ears(broker)
-    ear.wait(AVAILABILITY)
+    ear.wait(f"{BASE}/camera/door/state")
     (state,) = ear.json(f"{BASE}/camera/door/state")
     assert (state["faces"], state["emotion"], state["present"][0]["track"]) == (1, "sad", 3)
 
@@ -433,6 +433,7 @@ def test_a_hanging_broker_holds_nobody_up(
     assert deduplicated(ear) == list(range(1, 302))
 
 
+@pytest.mark.slow
 def test_close_does_not_wait_for_a_hanging_broker_for_ever(
     brokers: BrokerMaker, publishers: PublisherMaker
 ) -> None:
@@ -561,6 +562,7 @@ def test_what_is_no_broker_is_tried_again_with_both_protocols(
     assert sum("trying again" in line for line in caplog.messages) <= 2
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_asked_in_3_1_1_and_given_up(
     publishers: PublisherMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,8 +30,8 @@ TS = "2026-01-02T03:04:05.678Z"
 BOX = EventBox(x=0.0, y=0.25, width=0.5, height=0.75)
 
 
-def face(emotion: str, confidence: float = 0.5, track: int = 1) -> FaceNow:
-    return FaceNow(track=track, emotion=emotion, confidence=confidence, box=BOX)
+def face(emotion: str, confidence: float = 0.5, track: int = 1, valence: float = 0.0) -> FaceNow:
+    return FaceNow(track=track, emotion=emotion, confidence=confidence, box=BOX, valence=valence)
 
 
 EXAMPLES = {
@@ -116,6 +116,21 @@ def test_the_dominant_emotion_is_what_most_faces_show(
     faces: list[FaceNow], emotion: str | None
 ) -> None:
     assert dominant(faces) == emotion
+
+
+def test_how_sure_a_state_is_of_its_emotion_is_the_mean_of_those_who_show_it() -> None:
+    present = [face("happy", 0.8), face("happy", 0.6), face("sad", 0.9)]
+    assert payloads.state("door", present, ts=TS, clock_synced=False).confidence == 0.7
+
+
+def test_the_valence_of_a_state_is_the_mean_of_all_in_view() -> None:
+    present = [face("happy", valence=0.75), face("happy", valence=0.5), face("sad", valence=-0.5)]
+    assert payloads.state("door", present, ts=TS, clock_synced=False).valence == 0.25
+
+
+def test_without_a_face_there_is_neither_emotion_nor_confidence_nor_valence() -> None:
+    state = payloads.state("door", ts=TS, clock_synced=False)
+    assert (state.emotion, state.confidence, state.valence) == (None, None, None)
 
 
 faces = st.builds(

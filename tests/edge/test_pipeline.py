@@ -192,6 +192,8 @@ def test_a_face_that_is_too_poor_for_long_is_unsure_and_why_is_told() -> None:
     ]
     (state,) = line.present
     assert (state.emotion, state.poor) == ("happy", ())
+    assert state.valence == pytest.approx(events[-1].valence, abs=0.1)
+    assert state.valence > 0
     standing, unsure = events[1:3]
     assert standing.probs == pytest.approx(events[0].probs, abs=0.05)
     assert set(unsure.probs.values()) == {round(1 / 7, 4)}

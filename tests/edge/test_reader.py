@@ -145,6 +145,7 @@ def test_a_camera_that_is_missing_at_the_start_is_waited_for(live: Make) -> None
     assert camera.until("ok").reason == ""
 
 
+@pytest.mark.slow
 def test_what_a_camera_froze_with_is_not_shown_again(live: Make) -> None:
     camera = live()
     camera.until("ok")
@@ -207,6 +208,7 @@ def test_a_read_that_hangs_once_is_left_behind_and_frames_flow_again(live: Make)
     assert camera.threads == 2
 
 
+@pytest.mark.slow
 def test_a_read_that_hangs_for_a_while_ends_its_thread_when_it_returns(live: Make) -> None:
     camera = live()
     camera.until("ok")
@@ -220,6 +222,7 @@ def test_a_read_that_hangs_for_a_while_ends_its_thread_when_it_returns(live: Mak
     eventually(lambda: camera.threads == 1, "the end of the lost thread")
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_for_good_is_left_to_a_new_process(live: Make) -> None:
     camera = live()
     camera.until("ok")

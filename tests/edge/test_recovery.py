@@ -75,6 +75,7 @@ class Watch:
         return len(self.frames) - before >= 5
 
 
+@pytest.mark.slow
 def test_a_camera_killed_five_times_comes_back_five_times(figure: Callable[[str], None]) -> None:
     port, waits_s = free_port(), []
     watch = Watch(port)

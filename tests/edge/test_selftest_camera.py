@@ -57,6 +57,7 @@ def test_one_that_gives_nothing_fails_and_says_why(mode: str, tmp_path: Path) ->
     assert check.text.removeprefix("nothing to see within 0.4 s: ").startswith("camera double:")
 
 
+@pytest.mark.slow
 def test_one_whose_read_hangs_does_not_hang_the_test(tmp_path: Path) -> None:
     found = doubled(tmp_path, "hang")
     (tmp_path / "control").write_text("ok")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +21,11 @@ from hypothesis import strategies as st
 from keyfiles import KeyFiles, key_files, private_pem
 from realbroker import program
 
-from edge import bundle, signature
+from edge import bundle, config, signature
 from edge.__main__ import main
 from edge.errors import BundleError, ConfigError, MienError, UsageError
+from edge.pipeline import load_models
+from edge.reload import prepare
 from edge.signature import PublicKey, read_private_key, read_public_key
 
 ROOT = Path(__file__).parents[2]
@@ -414,6 +418,75 @@ def test_what_no_manifest_names_is_never_loaded(bundles: dict[str, Path], tmp_pa
         (folder / "frame_edgetpu.tflite").write_bytes(b"theirs")
         (folder / "MODEL_CARD.md").write_text("theirs")
     assert run(tmp_path / "events.jsonl") == 0
+
+
+def test_an_edge_tpus_compiled_file_is_not_even_tried(
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (bundles["emotion"] / "frame_edgetpu.tflite").write_bytes(b"theirs")
+    monkeypatch.setenv("MIEN_RUNTIME__EDGETPU", "true")
+    popen = subprocess.Popen
+
+    def begun(command: list[str], **more: object) -> object:
+        assert "accelerator" not in " ".join(command), "a trial was begun"
+        return popen(command, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", begun)
+    assert run(tmp_path / "events.jsonl") == 0
+    said = (
+        "edgetpu: not used: no signature covers frame_edgetpu.tflite, and bundle_key asks for one"
+    )
+    assert said in caplog.messages
+
+
+@pytest.mark.parametrize("role", ["detector", "emotion"])
+@pytest.mark.parametrize(
+    ("exchange", "words"),
+    [
+        (lambda folder: (folder / "manifest.sig").unlink(), "the bundle is not signed"),
+        (lambda folder: flip(folder / "frame.tflite", 8000), "frame.tflite: sha256 is"),
+        (lambda folder: flip(folder / "manifest.json", 800), "not a signature of this manifest"),
+    ],
+)
+def test_a_bundle_that_is_exchanged_while_the_daemon_runs_is_refused_at_the_reload(
+    bundles: dict[str, Path], role: str, exchange: Callable[[Path], None], words: str
+) -> None:
+    settings = config.with_cameras(config.load(None), ["v4l2:/dev/video0"])
+    models = load_models(settings)
+    assert prepare(lambda: settings, settings, models).models is models
+    exchange(bundles[role])
+    with pytest.raises(BundleError, match=re.escape(words)):
+        prepare(lambda: settings, settings, models)
+
+
+def test_a_key_that_is_exchanged_shuts_out_what_the_one_before_signed(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "bundle.pem"
+    key.write_bytes(Path(os.environ["MIEN_BUNDLE_KEY"]).read_bytes())
+    monkeypatch.setenv("MIEN_BUNDLE_KEY", str(key))
+    settings = config.with_cameras(config.load(None), ["v4l2:/dev/video0"])
+    models = load_models(settings)
+    (tmp_path / "next").mkdir()
+    key.write_bytes(key_files(tmp_path / "next").public.read_bytes())
+    with pytest.raises(BundleError, match=f"^{bundles['emotion']}|^{bundles['detector']}"):
+        prepare(lambda: settings, settings, models)
+
+
+@pytest.mark.parametrize("role", ["detector", "emotion"])
+def test_the_self_test_fails_where_a_bundle_is_not_signed_and_runs_none(
+    bundles: dict[str, Path], role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundles[role] / "manifest.sig").unlink()
+    assert main(["selftest", "--no-mqtt", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert checks["bundles"]["verdict"] == "failed"
+    assert "the bundle is not signed" in checks["bundles"]["text"]
+    assert not any(name.startswith(("golden", "latency")) for name in checks)
 
 
 def python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -142,6 +142,13 @@ def test_a_damaged_uri_is_refused(uri: str) -> None:
     assert "not a URI" in refusal(uri)
 
 
+def test_a_password_that_was_not_escaped_is_not_taken_for_a_port_and_quoted() -> None:
+    text = refusal("rtsp://admin:pa/ss@cam/x")
+    assert "'pa'" not in text
+    assert "ss" not in text.replace("PASSWORD", "").replace("password", "")
+    assert "with / ? # @ in a password as %2F %3F %23 %40" in text
+
+
 def test_dead_cameras_do_not_queue_for_each_other() -> None:
     with contextlib.ExitStack() as stack:
         mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

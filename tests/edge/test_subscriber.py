@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,3 +40,13 @@ def test_a_refusal_is_named(brokers: Callable[..., Mosquitto], tmp_path: Path) -
     broker = brokers(f"allow_anonymous false\npassword_file {tmp_path / 'users'}")
     with pytest.raises(MienError, match="refused the connection"):
         Subscriber(Mqtt(url=broker.url), "mien/#").__enter__()
+
+
+def test_it_listens_nowhere_not_even_for_a_moment(
+    brokers: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = brokers()
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(socket.socket, "listen", lambda *_: pytest.fail("a socket listens"))
+        with Subscriber(Mqtt(url=broker.url), "mien/#"):
+            pass

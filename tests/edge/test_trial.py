@@ -84,6 +84,7 @@ def test_a_bundle_that_ends_the_process_is_refused(
     assert why in str(error)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_hangs_is_refused(
     foreign: Path, runtime: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ heartbeat_s = 0.5
 url = "mqtt://{BROKER}"
 username = "kiosk"
 password_file = "credential:mqtt_password"
+allow_plaintext_password = true
 """
 PROBE = f"""
 import ctypes, json, mmap, os, socket

@@ -1,0 +1,8 @@
+"""What system tests share with those of edge: brokers, subscribers, cameras."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "edge"))
