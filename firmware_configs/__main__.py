@@ -35,6 +35,7 @@ class Arguments(argparse.Namespace):
     ca_file: Path | None
     cert_file: Path | None
     key_file: Path | None
+    allow_plaintext_password: bool
     wifi: str | None
     wifi_password_file: Path | None
     wifi_country: str | None
@@ -98,6 +99,11 @@ def _add_render(commands: Commands) -> None:
         ("key-file", "that certificate's key, PEM"),
     ):
         who.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+    who.add_argument(
+        "--allow-plaintext-password",
+        action="store_true",
+        help="send it to a broker without TLS, to be read by all",
+    )
     what_it_has = render.add_argument_group("what it has")
     what_it_has.add_argument(
         "--camera",
@@ -192,6 +198,7 @@ def _answers(arguments: Arguments) -> Answers:
         wifi=_wifi(arguments),
         admin=_admin(arguments),
         ntp=arguments.ntp,
+        plaintext_password=arguments.allow_plaintext_password,
     )
 
 

@@ -54,7 +54,8 @@ class Answers:
     """What was answered.
 
     `device_id` may be `serial`. `files` are the credentials that all devices share, such as the
-    authority's certificate, and those of the one device where there is no `fleet`.
+    authority's certificate, and those of the one device where there is no `fleet`. With
+    `plaintext_password` it may cross the network to the broker without TLS.
     """
 
     device_id: str
@@ -66,6 +67,7 @@ class Answers:
     wifi: Wifi | None = None
     admin: Admin | None = None
     ntp: str | None = None
+    plaintext_password: bool = False
 
     def secrets(self) -> bool:
         """Say whether anything on the card must not be read by others."""

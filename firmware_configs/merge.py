@@ -87,7 +87,7 @@ def _camera(board: Board, image: Image, uri: str, name: str) -> dict[str, Any]:
     return camera
 
 
-def _broker(answers: Answers) -> dict[str, str]:
+def _broker(answers: Answers) -> dict[str, str | bool]:
     """Return what [mqtt] says of who the device is, each secret as a credential."""
     named = set(answers.files)
     username = answers.username
@@ -97,5 +97,10 @@ def _broker(answers: Answers) -> dict[str, str]:
             raise MienError("the fleet's devices must all have the same columns filled in")
         named |= own[0]
         username = PLACEHOLDER if "username" in own[0] else username
-    keys = {key: f"{CREDENTIAL}{name}" for name, key in _CREDENTIALS.items() if name in named}
-    return {**({} if username is None else {"username": username}), **keys}
+    said: dict[str, str | bool] = {} if username is None else {"username": username}
+    for name, key in _CREDENTIALS.items():
+        if name in named:
+            said[key] = f"{CREDENTIAL}{name}"
+    if answers.plaintext_password:
+        said["allow_plaintext_password"] = True
+    return said

@@ -194,6 +194,11 @@ WRONG = [
         ConfigError,
         "password_file: whose password",
     ),
+    (
+        {"answers": Answers("lobby", "mqtt://x", username="u", files={"password": b"p\n"})},
+        ConfigError,
+        "allow_plaintext_password",
+    ),
 ]
 
 

@@ -194,7 +194,13 @@ def killed(
 
 
 def kill_first_boots(shop: Workshop, device: Device, folder: Path, *, every: int) -> None:
-    answers = Answers("lobby", "mqtt://10.0.0.1", username="u", files={"password": b"secret\n"})
+    answers = Answers(
+        "lobby",
+        "mqtt://10.0.0.1",
+        username="u",
+        files={"password": b"secret\n"},
+        plaintext_password=True,
+    )
     card = shop.card("secret", answers=answers)
     for trial, own in killed(device, card, folder, every=every):
         again = trial.setup(own)
