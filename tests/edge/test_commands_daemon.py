@@ -46,6 +46,7 @@ def asking(device: Device, brokers: BrokerMaker, ears: EarMaker) -> Requester:
 # Off, and on
 
 
+@pytest.mark.slow
 def test_without_being_enabled_nothing_is_heard(
     device: Device, brokers: BrokerMaker, ears: EarMaker
 ) -> None:

@@ -292,6 +292,7 @@ def test_a_camera_that_changed_ends_its_tracks_and_is_opened_anew(device: Device
     device.whole()
 
 
+@pytest.mark.slow
 def test_twenty_reloads_in_a_row_leave_no_thread_and_lose_no_event(device: Device) -> None:
     device.start()
     starts(device, 1)
