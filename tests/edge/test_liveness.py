@@ -11,31 +11,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from realbroker import STOP, Ear, Mosquitto, eventually
 from service import WATCHDOG_S, Device, Manager, P
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.wait()
-        assert made.process.stderr is not None
-        made.process.stderr.close()
-
 
 Figure = Callable[[str], None]
 

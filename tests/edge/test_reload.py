@@ -8,14 +8,14 @@ import pty
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 from realbroker import Ear, Mosquitto, eventually
-from service import Device, Manager, P
+from service import Device, P
 
 from edge import cameras, config, reload
 from edge.bundle import locate
@@ -146,22 +146,6 @@ def test_uris_that_name_none_are_not(uri: str) -> None:
     with pytest.raises(CameraUriError):
         check_uri(Camera(uri=uri))
     assert uri.partition(":")[0] in cameras.KINDS
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.communicate()
 
 
 def edit(device: Device, *replacements: tuple[str, str], extra: str = "") -> None:
