@@ -141,6 +141,7 @@ def test_the_calmest_epoch_of_those_as_right_is_kept(finished: Path) -> None:
     assert record.best_epoch == 1 + int(np.argmin(losses))
 
 
+@pytest.mark.slow
 def test_a_resumed_head_ends_as_one_that_was_never_stopped(
     finished: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

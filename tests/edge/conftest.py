@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from realbroker import Cable, Ear, Mosquitto, program
+from requester import Requester, begun
+from service import Device, Manager
 
 _FIGURES = pytest.StashKey[list[str]]()
 
@@ -73,3 +75,29 @@ def cables() -> Iterator[Callable[..., Cable]]:
     yield make
     for cable in made:
         cable.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """A service manager that listens."""
+    made = Manager(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
+    """A daemon that is not started yet; its process ends with the test."""
+    made = Device(tmp_path, manager)
+    yield made
+    if made.process is not None:
+        made.process.kill()
+        made.process.communicate()
+
+
+@pytest.fixture
+def asking(
+    device: Device, brokers: Callable[..., Mosquitto], ears: Callable[..., Ear]
+) -> Requester:
+    """A daemon with commands enabled, which looks at a face, and who may ask it."""
+    return begun(device, brokers(), ears)

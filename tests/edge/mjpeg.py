@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import struct
 import sys
 import threading
@@ -113,10 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pictures()
 
     def _send_pictures(self) -> None:
-        for number, jpeg in zip(range(self.server.frames), itertools.cycle(self.server.jpegs)):
+        for number in range(self.server.frames):
+            # Looked up each time: what is shown may change in between.
+            jpeg = self.server.jpegs[number % len(self.server.jpegs)]
             each = self.server.spoilt_each
             if each and number % each == each - 1:
-                jpeg = self.server.garbage(jpeg)  # noqa: PLW2901  # in its place
+                jpeg = self.server.garbage(jpeg)
             head = (
                 f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )

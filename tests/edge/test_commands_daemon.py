@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,31 +21,10 @@ BrokerMaker = Callable[..., Mosquitto]
 EarMaker = Callable[..., Ear]
 
 
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.communicate()
-
-
-@pytest.fixture
-def asking(device: Device, brokers: BrokerMaker, ears: EarMaker) -> Requester:
-    """A daemon with commands enabled, which looks at a face, and who may ask it."""
-    return begun(device, brokers(), ears)
-
-
 # Off, and on
 
 
+@pytest.mark.slow
 def test_without_being_enabled_nothing_is_heard(
     device: Device, brokers: BrokerMaker, ears: EarMaker
 ) -> None:

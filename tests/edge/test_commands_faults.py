@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,28 +21,6 @@ from edge import schema
 
 BrokerMaker = Callable[..., Mosquitto]
 EarMaker = Callable[..., Ear]
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.communicate()
-
-
-@pytest.fixture
-def asking(device: Device, brokers: BrokerMaker, ears: EarMaker) -> Requester:
-    """A daemon with commands enabled, which looks at a face, and who may ask it."""
-    return begun(device, brokers(), ears)
 
 
 # Self-test

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from realbroker import Ear, Mosquitto, eventually
-from service import DOUBLES, ROOT, Device, Manager, P
+from service import DOUBLES, ROOT, Device, P
 from test_accelerator import FAKE, compiled
 
 
@@ -43,13 +43,6 @@ class Stick:
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def broker(brokers: Callable[..., Mosquitto]) -> Mosquitto:
     return brokers()
 
@@ -60,13 +53,9 @@ def ear(broker: Mosquitto, ears: Callable[..., Ear]) -> Ear:
 
 
 @pytest.fixture
-def stick(tmp_path: Path, manager: Manager, broker: Mosquitto) -> Iterator[Stick]:
-    device = Device(tmp_path, manager)
+def stick(tmp_path: Path, device: Device, broker: Mosquitto) -> Stick:
     device.mqtt = broker.url
-    yield Stick(tmp_path, device)
-    if device.process is not None:
-        device.process.kill()
-        device.process.communicate()
+    return Stick(tmp_path, device)
 
 
 def backend(ear: Ear) -> str:

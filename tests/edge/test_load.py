@@ -13,8 +13,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -31,6 +30,7 @@ from edge.datatypes import Frame
 from edge.events import EventFactory
 from edge.imaging import luma_of
 from edge.pipeline import Pipeline, load_models
+from edge.selftest.latency import all_cores_busy
 from edge.settings import Detector, Settings
 
 Figure = Callable[[str], None]
@@ -256,18 +256,8 @@ def test_4k_that_comes_too_fast_is_dropped_and_not_queued(
 # All cores busy
 
 
-@contextmanager
-def all_cores_busy() -> Iterator[None]:
-    busy = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(os.cpu_count() or 1)
-    ]
-    try:
-        yield
-    finally:
-        for each in busy:
-            each.kill()
-            each.wait()
+LOAD_S = 120.0
+"""Longer than a test takes; the load ends with the test."""
 
 
 @pytest.mark.slow
@@ -276,7 +266,7 @@ def test_with_all_cores_busy_the_story_is_that_of_a_quiet_machine(
 ) -> None:
     clip = f"{crowds.SAMPLE}?pace=fast"
     quiet = run(tmp_path, clip)
-    with all_cores_busy():
+    with all_cores_busy(LOAD_S):
         busy = run(tmp_path, clip)
     assert (quiet.code, busy.code) == (0, 0), busy.log
     assert len(quiet.story) >= 4
@@ -296,23 +286,19 @@ def test_with_all_cores_busy_the_story_is_that_of_a_quiet_machine(
 
 @pytest.mark.slow
 def test_with_all_cores_busy_signs_of_life_are_in_time_and_frames_are_fresh(
-    tmp_path: Path,
+    device: Device,
+    manager: Manager,
     brokers: Callable[..., Mosquitto],
     ears: Callable[..., Ear],
     figure: Figure,
 ) -> None:
     broker = brokers()
     ear = ears(broker)
-    manager = Manager(tmp_path)
-    device = Device(tmp_path, manager)
     device.mqtt = broker.url
-    try:
-        with all_cores_busy():
-            device.start()
-            eventually(lambda: bool(ear.json(f"{P}/health")), "the first report")
-            code, _, log = device.stop()
-    finally:
-        manager.close()
+    with all_cores_busy(LOAD_S):
+        device.start()
+        eventually(lambda: bool(ear.json(f"{P}/health")), "the first report")
+        code, _, log = device.stop()
     assert code == 0, log
     device.whole()
     signs = manager.times("WATCHDOG=1")

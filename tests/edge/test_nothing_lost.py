@@ -172,7 +172,8 @@ def test_a_broker_killed_under_load_that_comes_back_empty(
     nothing_lost(device, *listening)
 
 
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(60.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [2.0, 60.0])
 def test_a_broker_that_is_paused_under_load(
     seconds: float, brokers: BrokerMaker, ears: EarMaker, devices: Callable[..., Device]
 ) -> None:

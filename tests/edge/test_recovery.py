@@ -94,6 +94,7 @@ def test_a_camera_killed_five_times_comes_back_five_times(figure: Callable[[str]
     figure(f"5 of 5 times, at most {max(waits_s):.2f} s after it answered again")
 
 
+@pytest.mark.slow
 def test_a_camera_that_stands_still_for_a_while_is_told_as_stalled_then_read_again() -> None:
     port = free_port()
     watch = Watch(port)

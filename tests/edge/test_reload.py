@@ -8,14 +8,14 @@ import pty
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 from realbroker import Ear, Mosquitto, eventually
-from service import Device, Manager, P
+from service import Device, P
 
 from edge import cameras, config, reload
 from edge.bundle import locate
@@ -148,22 +148,6 @@ def test_uris_that_name_none_are_not(uri: str) -> None:
     assert uri.partition(":")[0] in cameras.KINDS
 
 
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def device(tmp_path: Path, manager: Manager) -> Iterator[Device]:
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.communicate()
-
-
 def edit(device: Device, *replacements: tuple[str, str], extra: str = "") -> None:
     text = device.config.read_text()
     for old, new in replacements:
@@ -277,7 +261,9 @@ def test_another_bundle_ends_the_tracks_and_the_next_are_told_by_it(
     ends = [event for event in device.events if event["type"] == "end"]
     assert str(ends[0]["bundle"]).startswith("mien-consensus@")
     tracks = [event["track"]["id"] for event in device.events if event["type"] == "start"]  # type: ignore[index]
-    assert tracks == [1, 2], "a number is given once"
+    # A busy machine may lose a track before it is confirmed, and its number with it.
+    assert tracks == sorted(set(tracks)), "a number is given once"
+    assert len(tracks) == 2
     figure(f"another bundle, in force {took_s:.2f} s after SIGHUP")
 
 
@@ -292,6 +278,7 @@ def test_a_camera_that_changed_ends_its_tracks_and_is_opened_anew(device: Device
     device.whole()
 
 
+@pytest.mark.slow
 def test_twenty_reloads_in_a_row_leave_no_thread_and_lose_no_event(device: Device) -> None:
     device.start()
     starts(device, 1)

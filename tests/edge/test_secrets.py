@@ -63,13 +63,6 @@ def server() -> Iterator[MjpegServer]:
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def broker(brokers: Callable[..., Mosquitto], tmp_path: Path) -> Mosquitto:
     """Lets in who names no user, for those who listen; whose password is wrong, it refuses."""
     passwords = tmp_path / "passwords"

@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from realbroker import eventually
-from service import DOUBLES, ROOT, Device, Manager
+from service import DOUBLES, ROOT, Device
 
 from edge import bundle, trial
 from edge.bundle import Bundle
@@ -152,19 +152,6 @@ def test_a_start_with_such_a_bundle_ends_with_78_and_one_line(
 
 
 # The daemon
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
-    manager = Manager(tmp_path)
-    made = Device(tmp_path, manager)
-    yield made
-    if made.process is not None:
-        made.process.kill()
-        made.process.wait()
-        assert made.process.stderr is not None
-        made.process.stderr.close()
-    manager.close()
 
 
 def test_a_reload_with_such_a_bundle_is_refused_and_the_daemon_goes_on(

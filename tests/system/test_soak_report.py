@@ -112,6 +112,17 @@ def test_more_memory_than_the_bar_fails_however_short_it_was() -> None:
     assert failures(watched) == ["peak memory 120.1 MB; limit 120"]
 
 
+@pytest.mark.parametrize(("peak_mb", "failed"), [(169.9, False), (170.1, True)])
+def test_libraries_that_the_kernel_mapped_unasked_are_no_memory_of_the_device(
+    *, peak_mb: float, failed: bool
+) -> None:
+    watched = sound()
+    alter(watched, peak_mb=lambda _: peak_mb, rss_mb=lambda _: 160.0, anonymous_mb=lambda _: 50.0)
+    said = f"peak memory {peak_mb} MB; limit 120 and the 50.0 of libraries that were mapped unasked"
+    assert failures(watched) == ([said] if failed else [])
+    assert said in [finding.text for finding in judged(watched).findings]
+
+
 def test_a_spool_that_is_not_empty_soon_after_the_broker_came_back_fails() -> None:
     watched = sound()
     alter(watched, spool=lambda each: 3 if 245.0 <= each.at_s < 295.0 else each.spool)
