@@ -33,7 +33,7 @@ from realbroker import CONTINUE, STOP, Ear, Mosquitto, eventually, figure, progr
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = "passwd,iproute2,dosfstools,cloud-init,netplan.io,v4l-utils"
+PACKAGES = "passwd,iproute2,dosfstools,e2fsprogs,cloud-init,openssh-client,netplan.io,v4l-utils"
 P = "mien/lobby"
 VIVID, FACES = f"{P}/camera/camera", f"{P}/camera/camera-2"
 CGROUP = "/sys/fs/cgroup/system.slice/mien.service"
