@@ -98,34 +98,36 @@ def test_the_daemon_at_work_is_not_held_against_an_idle_board(
     ]
 
 
-@pytest.mark.parametrize(
-    "trouble", ["golden-fails", "latency-fails", "selftest-crashes", "pip-fails"]
-)
+@pytest.mark.parametrize("trouble", ["golden", "latency", "selftest-crashes", "pip-fails"])
 def test_an_update_that_fails_leaves_the_old_one_alone(
     device: Device, first: Path, second: Path, trouble: str
 ) -> None:
     device.setup(first)
     before, log = device.version(), device.log()
-    (device.stubs / trouble).touch()
+    if trouble in {"golden", "latency"}:
+        device.fails(trouble, version_of(second))
+    else:
+        (device.stubs / trouble).touch()
     done = device.setup(second)
     assert done.returncode == 1
     assert f"{before} stays in force" in done.stderr
     assert done.stderr.count("\n") == 1
     assert_in_force(device, "10.0.0.1")
     assert [line for line in device.log()[len(log) :] if "restart" in line] == []
-    (device.stubs / trouble).unlink()
+    device.fails(trouble, version_of(second), times=0)
+    (device.stubs / trouble).unlink(missing_ok=True)
     assert device.setup(second).returncode == 0
     assert_in_force(device, "10.0.0.2")
 
 
 def test_a_first_boot_that_fails_is_tried_again(device: Device, first: Path) -> None:
-    (device.stubs / "golden-fails").touch()
+    device.fails("golden")
     done = device.setup(first)
     assert done.returncode == 1
     said = "the self-test failed: golden-frame: differs; nothing is installed"
     assert done.stderr == f"mien-setup: {said}\n"
     assert device.version() is None
-    (device.stubs / "golden-fails").unlink()
+    device.fails("golden", times=0)
     assert device.setup(first).returncode == 0
     assert_in_force(device, "10.0.0.1")
 
@@ -133,7 +135,7 @@ def test_a_first_boot_that_fails_is_tried_again(device: Device, first: Path) -> 
 def test_a_device_that_is_slower_than_its_goals_is_set_up_and_tells_so(
     device: Device, first: Path, second: Path
 ) -> None:
-    (device.stubs / "latency-fails").touch()
+    device.fails("latency")
     done = device.setup(first)
     assert done.returncode == 0
     assert "mien-setup: latency-busy-total fails: too slow\n" in done.stdout
@@ -147,12 +149,45 @@ def test_a_device_that_is_slower_than_its_goals_is_set_up_and_tells_so(
 def test_an_update_may_not_fail_what_did_not_fail_before(
     device: Device, first: Path, second: Path
 ) -> None:
-    (device.stubs / "latency-fails").touch()
+    device.fails("latency")
     device.setup(first)
-    (device.stubs / "spool-fails").touch()
+    device.fails("spool", version_of(second))
     done = device.setup(second)
     assert done.returncode == 1
     assert "the self-test failed: spool-writable: no room; " in done.stderr
+    assert_in_force(device, "10.0.0.1")
+
+
+def test_an_update_is_not_refused_for_a_busy_minute(
+    device: Device, first: Path, second: Path
+) -> None:
+    device.setup(first)
+    device.fails("latency", version_of(second), times=2)
+    done = device.setup(second)
+    assert done.returncode == 0
+    asked = "mien-setup: fails what did not fail before: latency-busy-total; it is asked again\n"
+    assert done.stdout.count(asked) == 2
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_an_update_is_not_refused_for_what_the_old_one_fails_by_now(
+    device: Device, first: Path, second: Path
+) -> None:
+    device.setup(first)
+    device.fails("latency")
+    done = device.setup(second)
+    assert done.returncode == 0
+    assert "mien-setup: latency-busy-total fails as before: too slow\n" in done.stdout
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_golden_vectors_that_fail_are_not_asked_again(
+    device: Device, first: Path, second: Path
+) -> None:
+    device.setup(first)
+    device.fails("golden", version_of(second), times=1)
+    device.fails("latency", version_of(second), times=1)
+    assert device.setup(second).returncode == 1
     assert_in_force(device, "10.0.0.1")
 
 
@@ -463,7 +498,9 @@ def test_two_setups_do_not_run_at_once(device: Device, first: Path) -> None:
 def test_who_updates_the_system_can_ask_whether_it_is_well(device: Device, first: Path) -> None:
     device.setup(first)
     assert device.setup_of_its_own("--selftest").returncode == 0
-    (device.stubs / "spool-fails").touch()
+    device.fails("spool", times=1)
+    assert device.setup_of_its_own("--selftest").returncode == 0
+    device.fails("spool")
     done = device.setup_of_its_own("--selftest")
     said = "mien-setup: the self-test failed: spool-writable: no room\n"
     assert (done.returncode, done.stderr) == (1, said)
