@@ -90,23 +90,9 @@ class Machine(Shell):
 @contextmanager
 def booted(root: Path) -> Iterator[Machine]:
     """Boot a system; its power is cut at the end."""
-    _NSPAWN.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(["mountpoint", "-q", _NSPAWN], check=False).returncode != 0:
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", _NSPAWN], check=True)
-    command = (
-        "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "-b",
-        # Without it, systemd can neither filter addresses nor devices.
-        "--system-call-filter=bpf",
-        "-D", str(root), "--console=pipe",
-    )  # fmt: skip
-    environ = {"PATH": f"{os.environ['PATH']}:{PATH}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-    console = root.with_name(f"{root.name}.console")
-    with console.open("wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
-        )
+    process = _nspawn(root)
     try:
-        leader = _leader(process.pid, console)
+        leader = _leader(process.pid, _console(root))
         machine = Machine(root, leader)
         machine.eventually(
             lambda: (
@@ -122,6 +108,37 @@ def booted(root: Path) -> Iterator[Machine]:
     finally:
         process.kill()
         process.wait()
+
+
+def boot_to_its_end(root: Path, *kernel_options: str) -> None:
+    """Boot a system that switches itself off."""
+    process = _nspawn(root, *kernel_options)
+    try:
+        process.wait(PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _nspawn(root: Path, *kernel_options: str) -> subprocess.Popen[bytes]:
+    _NSPAWN.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mountpoint", "-q", _NSPAWN], check=False).returncode != 0:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", _NSPAWN], check=True)
+    command = (
+        "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "-b",
+        # Without it, systemd can neither filter addresses nor devices.
+        "--system-call-filter=bpf",
+        "-D", str(root), "--console=pipe", *kernel_options,
+    )  # fmt: skip
+    environ = {"PATH": f"{os.environ['PATH']}:{PATH}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    with _console(root).open("wb") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
+        )
+
+
+def _console(root: Path) -> Path:
+    return root.with_name(f"{root.name}.console")
 
 
 def _leader(nspawn: int, console: Path) -> int:

@@ -16,18 +16,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nspawn import Machine, booted, build, in_memory, prepared
+from nspawn import Machine, boot_to_its_end, booted, build, in_memory, prepared
 
 from firmware_configs.answers import Answers, admin
 from firmware_configs.board import board_names, load_board
-from firmware_configs.boot import user_data
+from firmware_configs.boot import firstrun, user_data
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,udev,passwd,iproute2,cloud-init,"
-    "python3,mosquitto,mosquitto-clients"
+    "python3,mosquitto,mosquitto-clients,openssh-server,sudo"
 )
 BROKER = """
 allow_anonymous false
@@ -35,6 +35,13 @@ password_file /etc/mosquitto/passwd
 listener 1883 127.0.0.1
 """
 PASSWORD = "correct-horse-battery"  # noqa: S105  # of a broker that lives for a minute
+FIRSTRUN = (
+    "systemd.run=/boot/firmware/firstrun.sh",
+    "systemd.run_success_action=reboot",
+    "systemd.unit=kernel-command-line.target",
+)
+"""What Raspberry Pi Imager adds to the kernel's command line."""
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDdu5kCfYZb6qZ7y0nFIyBqfWJtqnNpKyYsUrS9XkIWk anna@desk"
 SEED = "var/lib/cloud/seed/nocloud"
 
 
@@ -74,8 +81,20 @@ def root(cards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         program = ["chroot", str(root), "mosquitto_passwd", "-c", "-b", "/etc/mosquitto/passwd"]
         subprocess.run([*program, "kiosk", PASSWORD], check=True)
         (root / "etc/mosquitto/passwd").chmod(0o644)
-        put(cards / "first", root)
+        shutil.copytree(cards / "first", root / "boot/firmware", dirs_exist_ok=True)
         yield root
+
+
+@pytest.fixture(scope="module")
+def older(root: Path) -> Path:
+    """The same, for an image that knows nothing of cloud-init and runs a script once."""
+    older = root.with_name("older")
+    subprocess.run(["cp", "-a", root, older], check=True)
+    (older / "etc/cloud/cloud-init.disabled").touch()
+    text = firstrun(load_board("pi-4").images["bookworm"], admin("anna", KEY))
+    (older / "boot/firmware/firstrun.sh").write_text(text)
+    (older / "boot/firmware/cmdline.txt").write_text(f"console=tty1 {' '.join(FIRSTRUN)} quiet\n")
+    return older
 
 
 class Device:
@@ -102,8 +121,10 @@ class Device:
 
 
 @pytest.fixture(scope="module")
-def device(root: Path) -> Iterator[Device]:
+def device(root: Path, older: Path) -> Iterator[Device]:
     """The machine, after its first start with the card."""
+    assert older.exists(), "copied before anything ran"
+    seed(root)
     device = Device(root)
     yield device
     device.lose_power()
@@ -114,12 +135,11 @@ def first_boot(device: Device) -> Machine:
     return device.machine
 
 
-def put(card: Path, root: Path) -> None:
-    """Put a card where the boot partition would be, and tell cloud-init of it."""
-    shutil.copytree(card, root / "boot/firmware", dirs_exist_ok=True)
+def seed(root: Path) -> None:
+    """Tell cloud-init of the card."""
     (root / SEED).mkdir(parents=True, exist_ok=True)
     for name in ("user-data", "meta-data", "network-config"):
-        shutil.copyfile(card / name, root / SEED / name)
+        shutil.copyfile(root / "boot/firmware" / name, root / SEED / name)
 
 
 def is_active(machine: Machine) -> bool:
@@ -220,3 +240,20 @@ def test_then_the_update_is_begun_anew_and_ends(device: Device) -> None:
     device.lose_power()
     machine = device.start()
     assert machine.says("systemctl", "is-enabled", "mien", "mien-settle") == "enabled\nenabled"
+
+
+def test_an_older_image_runs_the_script_once_and_then_sets_itself_up(older: Path) -> None:
+    # As on a Pi, but for the new start, which this machine would take with the same options.
+    first, _, last = FIRSTRUN
+    boot_to_its_end(older, first, "systemd.run_success_action=poweroff", last)
+    card = older / "boot/firmware"
+    assert (card / "cmdline.txt").read_text() == "console=tty1 quiet\n"
+    assert not (card / "firstrun.sh").exists()
+    with booted(older) as machine:
+        machine.eventually(lambda: is_active(machine), "Mien's start")
+        assert machine.shows("mien-setup", "Result") == "success"
+        assert retained(machine, "mien/lobby/availability") == "online"
+        keys = "/home/anna/.ssh/authorized_keys"
+        assert machine.says("runuser", "-u", "anna", "--", "cat", keys) == KEY
+        assert "NOPASSWD: ALL" in machine.says("sudo", "-l", "-U", "anna")
+        assert machine.says("systemctl", "is-enabled", "ssh") == "enabled"

@@ -30,14 +30,42 @@ from machine import (
 )
 from realbroker import CONTINUE, STOP, Ear, Mosquitto, eventually, figure, program
 
+from firmware_configs.answers import wifi
+from firmware_configs.board import load_board
+from firmware_configs.boot import NETWORKS, wireless
+
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = "passwd,iproute2,dosfstools,e2fsprogs,cloud-init,openssh-client,netplan.io,v4l-utils"
+PACKAGES = (
+    "passwd,iproute2,dosfstools,e2fsprogs,cloud-init,openssh-client,netplan.io,v4l-utils,"
+    "wpasupplicant,hostapd,iw,wireless-regdb,network-manager"
+)
 P = "mien/lobby"
 VIVID, FACES = f"{P}/camera/camera", f"{P}/camera/camera-2"
 CGROUP = "/sys/fs/cgroup/system.slice/mien.service"
 DRIVER = "/sys/bus/platform/drivers/vivid"
+NETWORK, PASSPHRASE = 'Café de l\'Étoile: "5"', "correct horse battery"
+ACCESS_POINT = f"""\
+interface=wlan1
+utf8_ssid=1
+ssid2="{NETWORK}"
+hw_mode=g
+channel=1
+wpa=2
+wpa_key_mgmt=WPA-PSK
+rsn_pairwise=CCMP
+wpa_passphrase={PASSPHRASE}
+"""
+ROUTER = """\
+[Match]
+Name=wlan1
+[Network]
+Address=10.9.0.1/24
+DHCPServer=yes
+"""
+NETWORK_MANAGER = "etc/systemd/system/NetworkManager.service"
+ONLY_THE_AIR = "[keyfile]\nunmanaged-devices=*,except:interface-name:wlan0\n"
 GREEDY = "print(len(b'x' * (600 << 20)))"
 """More than the unit may have, less than the machine has."""
 SETTLED_S = 5.0
@@ -61,7 +89,10 @@ def render(out: Path, broker: str, role: str, *more: str) -> Path:
     """Make a card, and have it told of a face that does not change twice a second."""
     cameras = ("--camera", "v4l2:/dev/video0", "--camera", "clip:/srv/faces?fps=2")
     who = ("--board", "pc", "--role", role, "--device-id", "lobby", "--broker", broker)
-    flash("render", *who, *cameras, "--out", str(out), *more)
+    secret = out.with_name("passphrase")
+    secret.write_text(PASSPHRASE)
+    air = ("--wifi", NETWORK, "--wifi-password-file", str(secret), "--wifi-country", "GB")
+    flash("render", *who, *cameras, *air, "--out", str(out), *more)
     settings = out / "mien/mien.toml"
     settings.write_text(settings.read_text().replace("[events]", "[events]\nheartbeat_s = 0.4"))
     flash("check", str(out), "--seal")
@@ -98,6 +129,12 @@ def furnish(root: Path) -> None:
     """Give the machine its cameras: one of the kernel's, and half an hour of a face."""
     (root / "etc/modules-load.d/vivid.conf").write_text("vivid\n")
     (root / "etc/modprobe.d/vivid.conf").write_text("options vivid n_devs=1 node_types=0x1\n")
+    (root / "etc/modules-load.d/wifi.conf").write_text("mac80211_hwsim\n")
+    (root / "etc/hostapd/hostapd.conf").write_text(ACCESS_POINT)
+    (root / "etc/systemd/network/router.network").write_text(ROUTER)
+    # netplan has systemd-networkd do it; NetworkManager waits for its turn.
+    (root / NETWORK_MANAGER).symlink_to("/dev/null")
+    (root / "etc/NetworkManager/conf.d/air.conf").write_text(ONLY_THE_AIR)
     faces = root / "srv/faces"
     faces.mkdir()
     first = faces / "0.webp"
@@ -212,6 +249,36 @@ def test_the_card_boots_to_ready(device: Device, machine: VirtualMachine) -> Non
     assert machine.says("stat", "-L", "-c", "%a %G", "/etc/mien/mien.toml") == "640 mien"
 
 
+def joined(machine: VirtualMachine) -> bool:
+    """Whether a wireless network has let the machine in, and given it an address."""
+    return "10.9.0." in machine.says("ip", "-4", "-brief", "address", "show", "wlan0")
+
+
+def test_the_cards_wireless_network_is_joined(machine: VirtualMachine) -> None:
+    machine.eventually(lambda: joined(machine), "an address of the access point")
+    assert "country GB" in machine.says("iw", "reg", "get")
+
+
+def test_network_manager_joins_it_with_what_older_images_get(machine: VirtualMachine) -> None:
+    machine.run("systemctl", "stop", "netplan-wpa-wlan0")
+    machine.run("sh", "-c", "rm /run/systemd/network/*wlan0*; networkctl reload")
+    machine.run("ip", "address", "flush", "dev", "wlan0")
+    assert not joined(machine)
+    image = load_board("pi-4").images["bookworm"]
+    ((name, content),) = wireless(image, wifi(NETWORK, PASSPHRASE, "GB")).items()
+    place, reload = NETWORKS[image.boot]
+    write = 'umask 077; printf %s "$1" >"$0"'
+    machine.run("sh", "-c", write, f"/{place[name]}", content.decode())
+    machine.run("sh", "-c", f"rm /{NETWORK_MANAGER}; systemctl daemon-reload")
+    machine.run("systemctl", "start", "NetworkManager")
+    # netplan has told it to leave the device alone.
+    machine.run("nmcli", "device", "set", "wlan0", "managed", "yes")
+    machine.run(*reload)
+    machine.eventually(lambda: joined(machine), "an address of the access point")
+    assert "mien-wifi" in machine.says("nmcli", "-g", "NAME", "connection", "show", "--active")
+    machine.run("systemctl", "stop", "NetworkManager")
+
+
 def test_a_broker_elsewhere_hears_of_it(machine: VirtualMachine, ear: Ear) -> None:
     events(machine, ear, 2)
     assert ear.texts(f"{P}/availability")[-1] == "online"
@@ -311,11 +378,3 @@ def test_the_power_is_cut_in_an_update_and_the_old_version_comes_back_with_every
     missing = {f"{process}-{number}" for number in range(1, int(newest) + 1)} - heard(ear).keys()
     assert missing == set()
     figure(f"{newest} events before the cut, {len(waiting)} waited, none is missing")
-
-
-def test_then_the_update_is_begun_anew_and_ends(device: Device, ear: Ear) -> None:
-    machine, before = device.machine, device.version()
-    machine.run("mount", "-o", "ro", "LABEL=UPDATE", "/mnt")
-    machine.run("python3", "-B", "/mnt/mien/setup")
-    assert device.version() != before
-    events(machine, ear)
