@@ -92,7 +92,10 @@ def older(root: Path) -> Path:
     subprocess.run(["cp", "-a", root, older], check=True)
     (older / "etc/cloud/cloud-init.disabled").touch()
     text = firstrun(load_board("pi-4").images["bookworm"], admin("anna", KEY))
-    (older / "boot/firmware/firstrun.sh").write_text(text)
+    script = older / "boot/firmware/firstrun.sh"
+    script.write_text(text)
+    # FAT, which every boot partition has, lets every file be executed.
+    script.chmod(0o755)
     (older / "boot/firmware/cmdline.txt").write_text(f"console=tty1 {' '.join(FIRSTRUN)} quiet\n")
     return older
 
