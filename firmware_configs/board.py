@@ -63,6 +63,7 @@ class Image(Facts, frozen=True, kw_only=True):
     `by-hand` nothing, so a person starts the script. `mount` is where the boot partition is then.
     `lock` is the file of `locks/` with its wheels, `requirements` what that was made from. Of the
     Debian packages the image has `packages`; those in `missing` have to be brought (`--debs`).
+    `cmdline` are words that its kernel's command line has to have.
     """
 
     os: Line
@@ -76,6 +77,7 @@ class Image(Facts, frozen=True, kw_only=True):
     requirements: tuple[Line, ...] = ()
     packages: tuple[Package, ...] = ()
     missing: tuple[Package, ...] = ()
+    cmdline: tuple[Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$")], ...] = ()
 
 
 class Camera(Facts, frozen=True, kw_only=True):

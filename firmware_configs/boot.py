@@ -14,16 +14,19 @@ from firmware_configs.system import setup_unit
 INSTANCE = "mien"
 """cloud-init's name for the device: the same on every card, or an update would be a new machine."""
 
-NETPLAN, NETWORK_MANAGER = "wifi.yaml", "wifi.nmconnection"
+NETPLAN, NETWORK_MANAGER, COUNTRY = "wifi.yaml", "wifi.nmconnection", "wifi-country.conf"
 NETWORKS: dict[str, tuple[dict[str, str], list[str]]] = {
     "cloud-init": ({NETPLAN: "etc/netplan/60-mien-wifi.yaml"}, ["netplan", "apply"]),
     "firstrun": (
-        {NETWORK_MANAGER: "etc/NetworkManager/system-connections/mien-wifi.nmconnection"},
+        {
+            NETWORK_MANAGER: "etc/NetworkManager/system-connections/mien-wifi.nmconnection",
+            COUNTRY: "etc/modprobe.d/mien-wifi-country.conf",
+        },
         ["nmcli", "connection", "reload"],
     ),
 }
 NETWORKS["by-hand"] = NETWORKS["firstrun"]
-"""For each way of booting: where the file of a wireless network goes, and what takes it in."""
+"""For each way of booting: where the files of a wireless network go, and what takes them in."""
 
 _NOT_IN_HOST_NAMES = re.compile(r"[^a-z0-9-]+")
 
@@ -78,11 +81,12 @@ def user_data(board: Board, image: Image, answers: Answers) -> str:
     return "\n".join(lines) + "\n"
 
 
-def firmware(board: Board) -> dict[str, str]:
-    """Return what the Pi's firmware has to be told, which the setup adds to its config.txt."""
+def firmware(board: Board, image: Image) -> dict[str, str]:
+    """Return what a Pi's firmware and kernel have to be told; the setup adds it to their files."""
     accelerator = board.accelerator
     lines = [*board.camera.config_txt, *(accelerator.config_txt if accelerator else ())]
-    return {"config.txt": "\n".join(["[all]", *lines, ""])} if lines else {}
+    files = {"config.txt": "\n".join(["[all]", *lines, ""])} if lines else {}
+    return {**files, **({"cmdline.txt": f"{' '.join(image.cmdline)}\n"} if image.cmdline else {})}
 
 
 def _host_name(device_id: str) -> list[str]:
@@ -126,8 +130,10 @@ ln -sf ../mien-setup.service "$units/multi-user.target.wants/mien-setup.service"
 {_login(admin)}sync
 for boot in {image.mount} /boot; do
     if [ -f "$boot/cmdline.txt" ]; then
-        rm -f "$boot/firstrun.sh"
         sed -i 's/ systemd\\.[^ ]*//g' "$boot/cmdline.txt"
+        # Never a command line on the disk that names a script which is not.
+        sync
+        rm -f "$boot/firstrun.sh"
     fi
 done
 """
@@ -153,10 +159,14 @@ systemctl enable ssh
 
 
 def wireless(image: Image, wifi: Wifi) -> dict[str, bytes]:
-    """Return the file of a wireless network by its name among the credentials."""
-    (name,) = NETWORKS[image.boot][0]
-    text = _netplan(wifi) if name == NETPLAN else _network_manager(wifi)
-    return {name: text.encode()}
+    """Return the files of a wireless network by their names among the credentials."""
+    if NETPLAN in NETWORKS[image.boot][0]:
+        return {NETPLAN: _netplan(wifi).encode()}
+    return {
+        NETWORK_MANAGER: _network_manager(wifi).encode(),
+        # NetworkManager knows of no country; the kernel takes it from here at its next start.
+        COUNTRY: f"options cfg80211 ieee80211_regdom={wifi.country}\n".encode(),
+    }
 
 
 def _netplan(wifi: Wifi) -> str:

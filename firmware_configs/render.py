@@ -59,7 +59,7 @@ def render(order: Order) -> list[str]:
     with _new_folder(order.out) as out:
         card = out / "card" if order.answers.fleet else out
         _write(card, boot.files(board, image, order.answers))
-        _write(card / "mien", boot.firmware(board))
+        _write(card / "mien", boot.firmware(board, image))
         mien = card / "mien"
         _write(mien, {"mien.toml": config.toml(table), "setup/__main__.py": _MAIN})
         for file in sorted((_PACKAGE / "device").glob("*.py")):

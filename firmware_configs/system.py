@@ -27,7 +27,7 @@ SETTLE = """\
 [Unit]
 Description=End an update of Mien that the power cut
 ConditionPathExists=/opt/mien-versions/pending
-After=mien.service
+After=mien.service mien-setup.service
 
 [Service]
 Type=oneshot
@@ -62,7 +62,7 @@ def shared() -> Iterator[tuple[str, Path]]:
 
 
 def setup_unit(image: Image) -> str:
-    """Return the unit that sets a device up at its first boot, and where it failed at the next."""
+    """Return the unit that sets a device up at its first boot, again and again where it fails."""
     return f"""\
 [Unit]
 Description=Set this device up for Mien, from its card
@@ -73,6 +73,9 @@ RequiresMountsFor={image.mount}
 Type=oneshot
 ExecStart=/usr/bin/python3 -B {image.mount}/mien/setup
 TimeoutStartSec=1h
+# What went wrong may be gone in a while, and nobody comes to try again.
+Restart=on-failure
+RestartSec=5min
 StandardOutput=journal+console
 
 [Install]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from firmware_configs.device.commands import attempt, run, why
+from firmware_configs.device.commands import attempt, run, say, why
 from firmware_configs.device.files import SetupError
 from firmware_configs.device.versions import Pending, Versions
 
@@ -47,13 +45,17 @@ def change(versions: Versions, after: str, *, renewed: bool = False) -> None:
     """
     earlier = versions.pending()
     if earlier is not None and earlier.after != after:
-        settle(versions)
+        try:
+            settle(versions)
+        except SetupError as exc:
+            # What does not start is no reason to keep what may mend it out.
+            say(str(exc))
         earlier = None
     before = earlier.before if earlier is not None else versions.current()
     if before == after and not renewed:
         return
     versions.note(Pending(before, after))
-    take_in(versions.put(after))
+    versions.put(after)
     _confirm(versions, Pending(before, after), "restart")
 
 
@@ -66,13 +68,14 @@ def settle(versions: Versions) -> None:
         _confirm(versions, pending, "start")
         return
     if pending.before is not None:
-        take_in(versions.place(pending.before))
+        versions.place(pending.before)
+        _take_in(versions)
     versions.settled()
 
 
-def take_in(changed: Iterable[str]) -> None:
-    """Have the system take in files of its own that changed."""
-    places = list(changed)
+def _take_in(versions: Versions) -> None:
+    """Have the system take in its files; all of them, since a run that was cut off may not have."""
+    places = versions.system_files()
     for folder, command in _TAKES_IN:
         if any(place.startswith(folder) for place in places):
             attempt(*command)
@@ -80,6 +83,7 @@ def take_in(changed: Iterable[str]) -> None:
 
 def _confirm(versions: Versions, pending: Pending, verb: str) -> None:
     """Start what is in force and, where it does not start, what was before."""
+    _take_in(versions)
     versions.give_settings()
     done = run("systemctl", "enable", *UNITS)
     if done.returncode == 0:
@@ -92,7 +96,8 @@ def _confirm(versions: Versions, pending: Pending, verb: str) -> None:
         # The change stays noted, so that the next start of the machine tries again.
         raise SetupError(f"{failed}; see journalctl -u {UNITS[0]}")
     assert pending.before is not None  # noqa: S101  # for the type checker
-    take_in(versions.put(pending.before))
+    versions.put(pending.before)
+    _take_in(versions)
     versions.give_settings()
     run("systemctl", "restart", UNITS[0])
     versions.settled()

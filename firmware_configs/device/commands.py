@@ -32,7 +32,12 @@ def run(*command: str, more: Mapping[str, str] | None = None) -> Done:
     environment = {"HOME": "/root", **os.environ, **(more or {})}
     try:
         return subprocess.run(  # noqa: S603  # the commands are this package's own
-            command, capture_output=True, text=True, check=False, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
         )
     except OSError as exc:
         raise SetupError(f"{command[0]}: {exc.strerror}") from exc

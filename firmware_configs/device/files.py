@@ -58,17 +58,6 @@ def link(place: Path, target: str) -> bool:
     return True
 
 
-def place_tree(tree: Path, root: Path) -> list[str]:
-    """Copy every file of a tree to where it belongs below `root`; return which ones changed."""
-    changed = []
-    for file in sorted(tree.rglob("*")):
-        if file.is_file():
-            where = file.relative_to(tree)
-            if write(root / where, file.read_bytes()):
-                changed.append(f"/{where}")
-    return changed
-
-
 def wipe(file: Path) -> None:
     """Overwrite a file with zeros, then remove it.
 

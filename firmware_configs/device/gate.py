@@ -61,7 +61,7 @@ def hold(folder: Path, root: Path, before: Path | None) -> None:
             break
         say(f"fails what did not fail before: {', '.join(wrong)}; it is asked again")
         if before is not None and folder != before:
-            known |= _failed(_report(before, root, at_work=at_work)).keys()
+            known |= set(wrong) - _passed_now(before, root)
         report = _report(folder, root, at_work=at_work)
         failed = _failed(report)
         # What fails one time and not the next is of the moment.
@@ -72,8 +72,18 @@ def hold(folder: Path, root: Path, before: Path | None) -> None:
     if wrong:
         raise SetupError("the self-test failed: " + "; ".join(f"{n}: {failed[n]}" for n in wrong))
     for name, text in failed.items():
-        say(f"{name} fails{' as before' if at_work and name in known else ''}: {text}")
+        say(f"{name} fails: {text}")
     say(f"the self-test ran: {len(report['checks'])} checks, {len(failed)} failed")
+
+
+def _passed_now(folder: Path, root: Path) -> set[str]:
+    """Return what the installation in force passes now; nothing if it cannot be asked."""
+    try:
+        report = _report(folder, root, at_work=True)
+    except SetupError as exc:
+        say(f"what is in force: {exc}")
+        return set()
+    return {check["name"] for check in report["checks"]} - _failed(report).keys()
 
 
 def _wrong(failed: dict[str, str], excused: set[str]) -> list[str]:

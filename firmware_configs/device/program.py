@@ -41,6 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"mien-setup: {exc}\n")
         return 1
     except OSError as exc:
-        sys.stderr.write(f"mien-setup: {exc.filename}: {exc.strerror}\n")
+        sys.stderr.write(f"mien-setup: {exc.filename or 'the disk'}: {exc.strerror}\n")
         return 1
     return 0

@@ -9,7 +9,7 @@ import fcntl
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -154,7 +154,7 @@ def _finish(card: Card, versions: Versions) -> None:
         if other != name:
             versions.remove(other)
     _power(card, versions.root)
-    restart = _firmware(card)
+    restart = _firmware(card, versions.root)
     write(versions.folder / "done", f"{name}\n".encode())
     say(f"{name} is in force")
     if restart:
@@ -177,12 +177,35 @@ def _power(card: Card, root: Path) -> None:
         attempt("jetson_clocks")
 
 
-def _firmware(card: Card) -> bool:
-    """Bring the card's lines into the firmware's config.txt; return whether it changed."""
-    lines, file = card.folder / "config.txt", card.folder.parent / "config.txt"
-    if not lines.is_file() or not file.is_file():
+def _firmware(card: Card, root: Path) -> bool:
+    """Bring the card's lines to a Pi's firmware and kernel; return whether anything changed."""
+    changed = [
+        _change(card, root, *each) for each in (("config.txt", _lines), ("cmdline.txt", _words))
+    ]
+    return any(changed)
+
+
+def _change(card: Card, root: Path, name: str, merge: Callable[[str, str], str]) -> bool:
+    """Bring one of the card's files into that of the boot partition, where the card may not be."""
+    folders = (card.folder.parent, root / "boot/firmware", root / "boot")
+    file = next((each / name for each in folders if (each / name).is_file()), None)
+    if file is None:
         return False
-    text = file.read_text(encoding="utf-8")
-    rest = re.sub(rf"(?ms)^{_BEGIN}$.*?^{_END}$\n?", "", text).rstrip()
-    block = f"{_BEGIN}\n{lines.read_text(encoding='utf-8')}{_END}"
-    return write(file, f"{rest}\n\n{block}\n".encode(), file.stat().st_mode & 0o7777)
+    wanted = card.folder / name
+    # Whatever a person has written there goes through unharmed.
+    text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    new = merge(text, wanted.read_text(encoding="utf-8") if wanted.is_file() else "")
+    data = new.encode(errors="surrogateescape")
+    return new != text and write(file, data, file.stat().st_mode & 0o7777)
+
+
+def _lines(text: str, wanted: str) -> str:
+    """Return config.txt with the wanted lines in place of those of an earlier card."""
+    rest = re.sub(rf"(?ms)^{_BEGIN}$.*?^{_END}$\n?", "", text)
+    return f"{rest.rstrip()}\n\n{_BEGIN}\n{wanted}{_END}\n" if wanted else rest
+
+
+def _words(text: str, wanted: str) -> str:
+    """Return cmdline.txt, which is one line, with the wanted words that it lacks."""
+    missing = [word for word in wanted.split() if word not in text.split()]
+    return " ".join([text.strip(), *missing]) + "\n" if missing else text

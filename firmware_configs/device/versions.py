@@ -14,7 +14,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from firmware_configs.device.files import link, place_tree, synchronise, write
+from firmware_configs.device.files import link, synchronise, write
 
 VERSIONS = Path("opt/mien-versions")
 CURRENT = Path("opt/mien")
@@ -76,33 +76,46 @@ class Versions:
         shutil.rmtree(self.path(name))
         synchronise(self.folder)
 
-    def put(self, name: str) -> list[str]:
-        """Put a complete installation in force; return the system's files that changed."""
+    def put(self, name: str) -> None:
+        """Put a complete installation in force, with its files of the system."""
         if not self.complete(name):
             raise AssertionError(name)
-        changed = self.place(name)
+        self.place(name)
         link(self.root / CURRENT, str(Path(VERSIONS.name, name)))
         link(self.root / SETTINGS, str(Path("../..", CURRENT, "mien.toml")))
-        return changed
 
     def give_settings(self) -> None:
         """Let the daemon's group read the settings in force, and nobody else.
 
         A person may write a camera's password into them. There is such a group once the system has
-        taken in the files that came with them.
+        taken in the files that came with them; without it the daemon has no user either, and they
+        stay root's alone.
         """
         file = self.root / CURRENT / "mien.toml"
         try:
             group = grp.getgrnam(GROUP).gr_gid
         except KeyError:
-            file.chmod(0o644)
             return
         os.chown(file, -1, group)
         file.chmod(0o640)
 
-    def place(self, name: str) -> list[str]:
-        """Put an installation's system files in their places; return those that changed."""
-        return place_tree(self.path(name) / "system", self.root)
+    def place(self, name: str) -> None:
+        """Put an installation's system files in their places, and take other ones' away."""
+        own = _files(self.path(name) / "system")
+        for place in sorted(own):
+            write(self.root / place, (self.path(name) / "system" / place).read_bytes())
+        for place in sorted(self._system_files() - own):
+            file = self.root / place
+            if file.exists():
+                file.unlink()
+                synchronise(file.parent)
+
+    def system_files(self) -> list[str]:
+        """Return where the system has, or had, files of any installation."""
+        return [f"/{place}" for place in sorted(self._system_files())]
+
+    def _system_files(self) -> set[Path]:
+        return {place for name in self.names() for place in _files(self.path(name) / "system")}
 
     def pending(self) -> Pending | None:
         """Return the change that is not settled."""
@@ -117,3 +130,8 @@ class Versions:
         """Note that no change is under way."""
         (self.folder / "pending").unlink(missing_ok=True)
         synchronise(self.folder)
+
+
+def _files(tree: Path) -> set[Path]:
+    """Return the files of a tree, each below it."""
+    return {file.relative_to(tree) for file in tree.rglob("*") if file.is_file()}

@@ -156,11 +156,13 @@ STUBS = {
             done
             echo passed
         }
-        test -e "$STUBS/selftest-crashes" && exit 139
+        test "$(verdict selftest-crash)" = passed || exit 139
         printf '{"checks": [{"name": "golden-frame", "verdict": "%s", "text": "differs"},' \
             "$(verdict golden)"
         printf '{"name": "latency-busy-total", "verdict": "%s", "text": "too slow"},' \
             "$(verdict latency)"
+        test "$(verdict new-check)" = passed ||
+            printf '{"name": "brand-new", "verdict": "failed", "text": "unheard of"},'
         printf '{"name": "spool-writable", "verdict": "%s", "text": "no room"}]}' \
             "$(verdict spool)"
         touch "$(dirname "$0")/../tested"

@@ -7,6 +7,7 @@ not on the disk yet is not tried here.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import itertools
 import json
@@ -98,16 +99,16 @@ def test_the_daemon_at_work_is_not_held_against_an_idle_board(
     ]
 
 
-@pytest.mark.parametrize("trouble", ["golden", "latency", "selftest-crashes", "pip-fails"])
+@pytest.mark.parametrize("trouble", ["golden", "latency", "selftest-crash", "pip-fails"])
 def test_an_update_that_fails_leaves_the_old_one_alone(
     device: Device, first: Path, second: Path, trouble: str
 ) -> None:
     device.setup(first)
     before, log = device.version(), device.log()
-    if trouble in {"golden", "latency"}:
-        device.fails(trouble, version_of(second))
-    else:
+    if trouble == "pip-fails":
         (device.stubs / trouble).touch()
+    else:
+        device.fails(trouble, version_of(second))
     done = device.setup(second)
     assert done.returncode == 1
     assert f"{before} stays in force" in done.stderr
@@ -142,7 +143,7 @@ def test_a_device_that_is_slower_than_its_goals_is_set_up_and_tells_so(
     # It can be updated, for nothing fails that did not fail before.
     done = device.setup(second)
     assert done.returncode == 0
-    assert "mien-setup: latency-busy-total fails as before: too slow\n" in done.stdout
+    assert "mien-setup: latency-busy-total fails: too slow\n" in done.stdout
     assert_in_force(device, "10.0.0.2")
 
 
@@ -177,7 +178,28 @@ def test_an_update_is_not_refused_for_what_the_old_one_fails_by_now(
     device.fails("latency")
     done = device.setup(second)
     assert done.returncode == 0
-    assert "mien-setup: latency-busy-total fails as before: too slow\n" in done.stdout
+    assert "mien-setup: latency-busy-total fails: too slow\n" in done.stdout
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_a_check_that_the_old_one_does_not_have_is_not_held_against_an_update(
+    device: Device, first: Path, second: Path
+) -> None:
+    device.setup(first)
+    device.fails("new-check", version_of(second))
+    done = device.setup(second)
+    assert done.returncode == 0
+    assert "mien-setup: brand-new fails: unheard of\n" in done.stdout
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_an_old_one_that_cannot_be_asked_any_more_keeps_no_update_out(
+    device: Device, first: Path, second: Path
+) -> None:
+    device.setup(first)
+    device.fails("selftest-crash", version_of(first))
+    device.fails("latency")
+    assert device.setup(second).returncode == 0
     assert_in_force(device, "10.0.0.2")
 
 
@@ -201,6 +223,32 @@ def test_an_update_that_does_not_start_is_taken_back(
     assert "does not start: Job for mien.service failed.; " in done.stderr
     assert done.stderr.endswith("is in force again\n")
     assert_in_force(device, "10.0.0.1")
+
+
+def test_a_card_that_does_not_start_keeps_the_next_one_out_no_longer(
+    device: Device, first: Path, second: Path
+) -> None:
+    (device.stubs / "do-not-start").write_text(f"{version_of(first)}\n")
+    assert device.setup(first).returncode == 1
+    done = device.setup(second)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{version_of(first)} does not start" in done.stdout
+    assert_in_force(device, "10.0.0.2")
+
+
+def test_files_that_a_card_no_longer_brings_go_and_come_back_with_the_old_one(
+    shop: Workshop, device: Device, second: Path
+) -> None:
+    card = shop.card("with-a-clock", answers=dataclasses.replace(FIRST, ntp="10.0.0.9"))
+    clock = device.root / "etc/systemd/timesyncd.conf.d/50-mien.conf"
+    device.setup(card)
+    assert clock.read_text() == "[Time]\nNTP=10.0.0.9\n"
+    (device.stubs / "do-not-start").write_text(f"{version_of(second)}\n")
+    assert device.setup(second).returncode == 1
+    assert clock.exists()
+    (device.stubs / "do-not-start").unlink()
+    assert device.setup(second).returncode == 0
+    assert not clock.exists()
 
 
 def version_of(card: Path) -> str:
@@ -241,6 +289,7 @@ def kill_first_boots(shop: Workshop, device: Device, folder: Path, *, every: int
         again = trial.setup(own)
         assert (again.returncode, again.stderr) == (0, "")
         assert_in_force(trial, "10.0.0.1")
+        assert "systemd-sysusers mien.conf" in trial.log()
         password = trial.root / "etc/mien/credentials/password"
         assert password.read_text() == "secret\n"
         assert password.stat().st_mode & 0o777 == 0o600
@@ -473,6 +522,29 @@ def test_the_firmwares_lines_come_into_config_txt_once(
         "dtoverlay=pciex1-compat-pi5,no-mip\ndtoverlay=pcie-32bit-dma-pi5\nkernel=kernel8.img\n"
         "# mien: end\n"
     )
+    assert device.log().count("systemctl reboot") == 1
+
+
+def test_an_update_from_elsewhere_finds_the_boot_partition_and_takes_old_lines_away(
+    shop: Workshop, device: Device
+) -> None:
+    boot = device.root / "boot/firmware"
+    boot.mkdir(parents=True)
+    (boot / "config.txt").write_text("[pi4]\n\n# mien: begin\n[all]\nold=1\n# mien: end\n[all]\n")
+    assert device.setup(shop.card("pi", board="pi-5")).returncode == 0
+    assert (boot / "config.txt").read_text() == "[pi4]\n\n[all]\n"
+
+
+def test_the_kernels_command_line_gets_the_words_that_it_lacks(
+    shop: Workshop, device: Device
+) -> None:
+    card = shop.card("pi", board="pi-5")
+    line = card / "cmdline.txt"
+    line.write_bytes(b"console=tty1 root=PARTUUID=4d80-02 name=\xff rootwait\n")
+    for _ in range(2):
+        assert device.setup(card).returncode == 0
+    words = b"console=tty1 root=PARTUUID=4d80-02 name=\xff rootwait cgroup_enable=memory\n"
+    assert line.read_bytes() == words
     assert device.log().count("systemctl reboot") == 1
 
 

@@ -265,10 +265,10 @@ def test_network_manager_joins_it_with_what_older_images_get(machine: VirtualMac
     machine.run("ip", "address", "flush", "dev", "wlan0")
     assert not joined(machine)
     image = load_board("pi-4").images["bookworm"]
-    ((name, content),) = wireless(image, wifi(NETWORK, PASSPHRASE, "GB")).items()
-    place, reload = NETWORKS[image.boot]
-    write = 'umask 077; printf %s "$1" >"$0"'
-    machine.run("sh", "-c", write, f"/{place[name]}", content.decode())
+    places, reload = NETWORKS[image.boot]
+    for name, content in wireless(image, wifi(NETWORK, PASSPHRASE, "GB")).items():
+        write = 'umask 077; printf %s "$1" >"$0"'
+        machine.run("sh", "-c", write, f"/{places[name]}", content.decode())
     machine.run("sh", "-c", f"rm /{NETWORK_MANAGER}; systemctl daemon-reload")
     machine.run("systemctl", "start", "NetworkManager")
     # netplan has told it to leave the device alone.
@@ -372,6 +372,7 @@ def test_the_power_is_cut_in_an_update_and_the_old_version_comes_back_with_every
     assert device.version() == before
     assert machine.run("test", "-e", f"{half_made}/complete", check=False).returncode != 0
     assert "skipped, unmet condition" in machine.journal("mien-setup")
+    assert machine.says("cat", "/sys/module/cfg80211/parameters/ieee80211_regdom") == "GB"
     machine.eventually(lambda: set(waiting) <= heard(ear).keys(), "what waited")
     assert all(heard(ear)[each] for each in waiting)
     process, _, newest = waiting[-1].rpartition("-")

@@ -14,6 +14,9 @@ RequiresMountsFor=/boot/firmware
 Type=oneshot
 ExecStart=/usr/bin/python3 -B /boot/firmware/mien/setup
 TimeoutStartSec=1h
+# What went wrong may be gone in a while, and nobody comes to try again.
+Restart=on-failure
+RestartSec=5min
 StandardOutput=journal+console
 
 [Install]
@@ -34,7 +37,9 @@ systemctl enable ssh
 sync
 for boot in /boot/firmware /boot; do
     if [ -f "$boot/cmdline.txt" ]; then
-        rm -f "$boot/firstrun.sh"
         sed -i 's/ systemd\.[^ ]*//g' "$boot/cmdline.txt"
+        # Never a command line on the disk that names a script which is not.
+        sync
+        rm -f "$boot/firstrun.sh"
     fi
 done
