@@ -75,6 +75,7 @@ def board(
         (root / "usr/bin" / name).write_text("#!/bin/dash\n")
         (root / "usr/bin" / name).chmod(0o755)
     said = on(root, "/usr/bin/python3", "-B", "/boot/firmware/mien/setup")
+    sys.stdout.write(said)
     assert "is in force" in said
     yield root
     shutil.rmtree(folder)

@@ -241,7 +241,9 @@ def test_the_card_boots_to_ready(device: Device, machine: VirtualMachine) -> Non
     assert machine.says("findmnt", "-n", "-o", "FSTYPE,LABEL", "/boot/firmware").split() == [
         *("vfat", "CIDATA")
     ]
-    assert f"{device.version()} is in force" in machine.journal("mien-setup")
+    journal = machine.journal("mien-setup")
+    sys.stdout.write(journal)
+    assert f"{device.version()} is in force" in journal
     assert machine.shows("mien", "User") == "mien"
     assert machine.says("hostname") == "lobby"
     status = machine.run("cloud-init", "status", "--wait", "--long", check=False).stdout
