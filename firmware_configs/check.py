@@ -15,6 +15,7 @@ import msgspec
 
 from edge import cameras, config
 from edge.errors import MienError
+from edge.settings import Settings
 from firmware_configs import wheelhouse
 from firmware_configs.board import Image, load_board
 from firmware_configs.device.card import SCHEMA, Manifest
@@ -125,6 +126,9 @@ def _hashes(mien: Path, manifest: Manifest) -> Iterator[str]:
 
 def _settings(mien: Path, manifest: Manifest) -> Iterator[str]:
     settings = config.load(mien / "mien.toml", {})
+    for key in _written_lines(settings):
+        if not re.search(rf"(?m)^{key} = ", _text(mien / "mien.toml", "mien/mien.toml")):
+            yield f"mien/mien.toml: {key}: begin its line with `{key} = `, or the setup misses it"
     if settings.device_id != manifest.device_id:
         yield (
             f"mien/mien.toml: device_id is {settings.device_id!r}, and {manifest.device_id!r} in "
@@ -137,6 +141,13 @@ def _settings(mien: Path, manifest: Manifest) -> Iterator[str]:
             cameras.check_uri(camera)
         except MienError as exc:
             yield f"mien/mien.toml: {exc}"
+
+
+def _written_lines(settings: Settings) -> Iterator[str]:
+    """Yield the keys whose lines the setup writes anew for the device that it runs on."""
+    yield "device_id"
+    if settings.mqtt.username is not None:
+        yield "username"
 
 
 def _requirements(mien: Path, image: Image) -> Iterator[str]:

@@ -27,7 +27,7 @@ def merged(board: Board, role: Role, image: Image, answers: Answers) -> dict[str
     Raises
     ------
     UsageError
-        The image cannot read a camera, or one is named twice.
+        The image cannot read a camera, one is named twice, or a credential is given twice.
     CameraUriError
         A URI can name no camera.
     ConfigError
@@ -101,6 +101,9 @@ def _broker(answers: Answers) -> dict[str, str | bool]:
         own = [set(device.files) for device in answers.fleet]
         if any(each != own[0] for each in own):
             raise MienError("the fleet's devices must all have the same columns filled in")
+        both = sorted((named | ({"username"} if username else set())) & own[0])
+        if both:
+            raise UsageError(f"{both[0]}: is of all devices and of each one; give it one way only")
         named |= own[0]
         username = PLACEHOLDER if "username" in own[0] else username
     said: dict[str, str | bool] = {} if username is None else {"username": username}

@@ -57,6 +57,8 @@ SPOILT = [
         edited("mien/mien.toml", '"lobby"', '"hall"'),
         "device_id is 'hall', and 'lobby' in card",
     ),
+    (edited("mien/mien.toml", "device_id =", '"device_id"='), "begin its line with `device_id = `"),
+    (edited("mien/mien.toml", "username =", "username="), "begin its line with `username = `"),
     (edited("mien/requirements.txt", "sha256:", "sha1:"), "requirements.txt, line 1: not NAME=="),
     (removed("mien/wheels/numpy*"), "the wheel of numpy 2.0.0 is missing or damaged"),
     (removed("mien/setup/__main__.py"), "mien/setup/__main__.py: missing"),

@@ -74,6 +74,7 @@ def test_render_then_check(
         (["--device-id", "a", "--cert-file", __file__], (2, f"{__file__}: its key is missing")),
         (["--device-id", "a", "--key-file", __file__], (2, "its certificate is missing")),
         (["--device-id", "a", "--camera", "picamera2:zz"], (78, "can name no camera; write it")),
+        (["--device-id", "a", "--out", "/" + "o" * 300], (1, "File name too long")),
         (["--fleet", "/none"], (1, "/none: No such file or directory")),
         (["--device-id", "a", "--out", "/none/out"], (1, "/none: No such file or directory")),
     ],
@@ -111,6 +112,19 @@ def test_a_fleet_may_be_told_by_the_boards_own_numbers(
     assert main([*command, "--device-id", "serial", "--fleet", str(table)]) == 0
     settings = (shop.folder / "out/card/mien/mien.toml").read_text()
     assert 'device_id = "serial"\n' in settings
+
+
+@pytest.mark.parametrize("what", ["username", "password"])
+def test_what_is_of_all_devices_and_of_each_is_refused(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, what: str
+) -> None:
+    table = tmp_path / "devices.csv"
+    table.write_text(f"device_id,{what}\na,x\n")
+    secret = tmp_path / "secret"
+    secret.write_text("p\n")
+    shared = ["--username", "u", "--password-file", str(secret)]
+    assert main([*command, "--fleet", str(table), *shared]) == 2
+    assert f"{what}: is of all devices and of each one" in capsys.readouterr().err
 
 
 def test_list_claims_nothing_that_was_not_tried(capsys: pytest.CaptureFixture[str]) -> None:
