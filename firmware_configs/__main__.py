@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edge import __version__
-from edge.errors import EXIT_FAILURE, MienError, UsageError
+from edge.errors import EXIT_FAILURE, MienError, UsageError, one_line
 
 if TYPE_CHECKING:
     from firmware_configs.answers import Admin, Answers, Wifi
@@ -61,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our standard output has gone, as `mien-flash list | head` does.
         sys.stderr.close()
+        return EXIT_FAILURE
+    except OSError as exc:
+        said = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+        sys.stderr.write(f"mien-flash: {one_line(said)}\n")
         return EXIT_FAILURE
 
 
@@ -154,6 +158,7 @@ def _add_budgets(commands: Commands) -> None:
 def _render(arguments: Arguments) -> int:
     from firmware_configs import render  # noqa: PLC0415  # --help must not wait for msgspec
 
+    _see_that_it_was_typed(arguments)
     order = render.Order(
         board=arguments.board,
         role=arguments.role,
@@ -166,40 +171,63 @@ def _render(arguments: Arguments) -> int:
     )
     for line in render.render(order):
         print(line)
-    print(f"{arguments.out}: made")
+    print(one_line(f"{arguments.out}: made"))
     return 0
 
 
-def _answers(arguments: Arguments) -> Answers:
+def _see_that_it_was_typed(arguments: Arguments) -> None:
     from firmware_configs import answers  # noqa: PLC0415  # see _render
-    from firmware_configs.device.card import FLEET  # noqa: PLC0415  # see _render
 
-    if (arguments.device_id is None) == (arguments.fleet is None):
-        raise UsageError("who is the device? give either --device-id or --fleet")
-    fleet = answers.fleet(arguments.fleet) if arguments.fleet else ()
-    files = {
-        name: answers.read(file)
-        for name, file in (
-            ("ca.pem", arguments.ca_file),
-            ("client.pem", arguments.cert_file),
-            ("client.key", arguments.key_file),
+    for name, value in vars(arguments).items():
+        said = value if isinstance(value, list) else [value]
+        if not all(answers.typed(each) for each in said if isinstance(each, str)):
+            # Not quoted: a broker's URL may hold a password.
+            option = name.replace("_", "-")
+            raise UsageError(
+                f"--{option}: holds a control character, or is not UTF-8; write it anew"
+            )
+
+
+def _answers(arguments: Arguments) -> Answers:
+    from firmware_configs import answers, fleet  # noqa: PLC0415  # see _render
+    from firmware_configs.device.card import FLEET, SERIAL  # noqa: PLC0415  # see _render
+
+    own, many = arguments.device_id, arguments.fleet
+    if (own is None) == (many is None) and own != SERIAL:
+        raise UsageError(
+            f"who is the device? give either --device-id or --fleet (or --device-id {SERIAL} "
+            "beside it)"
         )
-        if file is not None
-    }
-    if arguments.password_file is not None:
-        files["password"] = f"{answers.secret(arguments.password_file)}\n".encode()
+    if arguments.username == "":
+        raise UsageError("--username: is empty; leave it out where the broker asks for none")
     return answers.Answers(
-        device_id=FLEET if arguments.device_id is None else answers.device_id(arguments.device_id),
+        device_id=FLEET if own is None else answers.device_id(own),
         broker=arguments.broker,
         cameras=tuple(arguments.camera),
         username=arguments.username,
-        files=files,
-        fleet=fleet,
+        files=_files(arguments),
+        fleet=() if many is None else fleet.fleet(many),
         wifi=_wifi(arguments),
         admin=_admin(arguments),
-        ntp=arguments.ntp,
+        ntp=None if arguments.ntp is None else answers.clock(arguments.ntp),
         plaintext_password=arguments.allow_plaintext_password,
     )
+
+
+def _files(arguments: Arguments) -> dict[str, bytes]:
+    """Return the credentials, named as on the card."""
+    from firmware_configs import answers, pem  # noqa: PLC0415  # see _render
+
+    given = {
+        pem.AUTHORITY: arguments.ca_file,
+        pem.CERTIFICATE: arguments.cert_file,
+        pem.KEY: arguments.key_file,
+    }
+    files = {name: answers.read(file) for name, file in given.items() if file is not None}
+    pem.check(files, {name: str(file) for name, file in given.items()})
+    if arguments.password_file is not None:
+        files["password"] = f"{answers.secret(arguments.password_file)}\n".encode()
+    return files
 
 
 def _wifi(arguments: Arguments) -> Wifi | None:
@@ -222,8 +250,7 @@ def _admin(arguments: Arguments) -> Admin | None:
         return None
     if arguments.admin is None or arguments.ssh_key is None:
         raise UsageError("--admin and --ssh-key go together")
-    keys = answers.read(arguments.ssh_key).decode(errors="replace")
-    return answers.admin(arguments.admin, keys)
+    return answers.admin(arguments.admin, answers.text(arguments.ssh_key))
 
 
 def _check(arguments: Arguments) -> int:
@@ -233,10 +260,12 @@ def _check(arguments: Arguments) -> int:
         check.seal_again(arguments.folder)
     wrong = check.check(arguments.folder)
     for line in wrong:
-        sys.stderr.write(f"mien-flash: {line}\n")
+        sys.stderr.write(f"mien-flash: {one_line(line)}\n")
     if wrong:
         return EXIT_FAILURE
-    print(f"{arguments.folder}: right")
+    for line in check.unchecked(arguments.folder):
+        print(one_line(line))
+    print(one_line(f"{arguments.folder}: right"))
     return 0
 
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from edge.broker import is_host
 from edge.errors import MienError, UsageError
 from edge.settings import TopicLevel
-from firmware_configs.device.card import SERIAL
+from firmware_configs.device.card import FLEET
 
 CREDENTIAL = "credential:mqtt_"
 """How mien.toml names a file of /etc/mien/credentials: the unit hands the folder over as `mqtt`."""
 
-FOLDER = {"username", "password", "client.pem", "client.key"}
-"""What may be in a device's folder, each file one of its credentials."""
-
-_COLUMNS = {"device_id", "username", "password", "cert", "key"}
 _PASSPHRASE = range(8, 64)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+\s+\S+.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,10 @@ def device_id(text: str) -> str:
     Raises
     ------
     UsageError
-        It cannot be one level of an MQTT topic.
+        It cannot be one level of an MQTT topic, or is what the card of a fleet says in its place.
     """
+    if text == FLEET:
+        raise UsageError(f"device id {text!r}: stands for a whole fleet on a card; take another")
     try:
         # A pattern's $ would let a line's end pass.
         return msgspec.convert(text.replace("\n", "/"), TopicLevel)
@@ -100,14 +103,39 @@ def wifi(ssid: str, passphrase: str, country: str) -> Wifi:
     UsageError
         No network can have such a name, passphrase or country.
     """
-    if not 1 <= len(ssid.encode()) <= 32 or "\n" in ssid:  # noqa: PLR2004  # 802.11's most
+    if not typed(ssid):
+        raise UsageError(f"wifi {ssid!r}: holds a control character, or is not UTF-8")
+    if not 1 <= len(ssid.encode()) <= 32:  # noqa: PLR2004  # 802.11's most
         raise UsageError(f"wifi {ssid!r}: a network's name has 1 to 32 bytes")
-    if len(passphrase) not in _PASSPHRASE or not passphrase.isascii():
+    if len(passphrase) not in _PASSPHRASE or not _is_ascii(passphrase):
         raise UsageError(f"wifi {ssid!r}: its passphrase must have 8 to 63 ASCII characters")
-    if len(country) != 2 or not country.isalpha() or not country.isupper():  # noqa: PLR2004
+    if not _COUNTRY.fullmatch(country):
         raise UsageError(f"wifi country {country!r}: two capital letters, such as GB")
     key = hashlib.pbkdf2_hmac("sha1", passphrase.encode(), ssid.encode(), 4096, 32)
     return Wifi(ssid, key.hex(), country)
+
+
+def _is_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def typed(text: str) -> bool:
+    """Say whether a person may have meant a text: UTF-8, without control characters."""
+    return not any(unicodedata.category(each) in {"Cc", "Cs"} for each in text)
+
+
+def clock(text: str) -> str:
+    """Return the host of a clock as it is.
+
+    Raises
+    ------
+    UsageError
+        It is neither a host's name nor an IP address.
+    """
+    # What follows the % of an IPv6 address may be anything at all.
+    if "%" in text or not is_host(text):
+        raise UsageError(f"ntp {text!r}: neither a host's name nor an IP address")
+    return text
 
 
 def admin(name: str, keys: str) -> Admin:
@@ -118,11 +146,14 @@ def admin(name: str, keys: str) -> Admin:
     UsageError
         The name is none, or a line is no public key.
     """
-    if not name.isidentifier() or not name.islower() or name in {"root", "mien"}:
-        raise UsageError(f"admin {name!r}: small letters and digits, and neither root nor mien")
+    if not _USER.fullmatch(name) or name in {"root", "mien"}:
+        raise UsageError(
+            f"admin {name!r}: 1 to 32 of a-z, 0-9, '_' and '-', a letter or '_' first, and neither "
+            "root nor mien"
+        )
     lines = tuple(line.strip() for line in keys.splitlines() if line.strip())
     for line in lines:
-        if not line.startswith(("ssh-", "ecdsa-", "sk-")) or "PRIVATE KEY" in line:
+        if not _PUBLIC_KEY.fullmatch(line) or not typed(line.replace("\t", " ")):
             raise UsageError(
                 f"admin {name!r}: its --ssh-key is no public key (id_ed25519.pub is one)"
             )
@@ -139,10 +170,18 @@ def secret(file: Path) -> str:
     MienError
         It cannot be read, or is empty.
     """
-    text = read(file).decode(errors="replace").partition("\n")[0].rstrip("\r")
-    if not text:
+    said = text(file).partition("\n")[0].rstrip("\r")
+    if not said:
         raise MienError(f"{file}: is empty; write the secret as its one line")
-    return text
+    return said
+
+
+def text(file: Path) -> str:
+    """Return the text that a file holds; a MienError where it cannot be read or is not UTF-8."""
+    try:
+        return read(file).decode()
+    except UnicodeDecodeError:
+        raise MienError(f"{file}: is not UTF-8; write it anew") from None
 
 
 def read(file: Path) -> bytes:
@@ -151,81 +190,3 @@ def read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as exc:
         raise MienError(f"{file}: {exc.strerror}") from exc
-
-
-def fleet(file: Path) -> tuple[Device, ...]:
-    """Read a table of devices: device_id, and of username, password, cert, key what there is.
-
-    `cert` and `key` are files, beside the table unless they say otherwise. Where `file` is a
-    folder, each folder in it is a device, with files named as on the card: `FOLDER`.
-
-    Raises
-    ------
-    MienError
-        The table or one of its files cannot be read, or a row is not what it should be.
-    """
-    if file.is_dir():
-        return tuple(_folder(each) for each in _named(file))
-    text = read(file).decode(errors="replace").lstrip("\ufeff")
-    rows = csv.DictReader(text.splitlines(), strict=True)
-    columns = set(rows.fieldnames or ())
-    if "device_id" not in columns or not columns <= _COLUMNS:
-        raise UsageError(
-            f"{file}: the first line must name device_id and, of these, what there is: "
-            f"{', '.join(sorted(_COLUMNS - {'device_id'}))}"
-        )
-    devices = [
-        _device(row, file, number) for number, row in enumerate(rows, start=2) if any(row.values())
-    ]
-    ids = [device.device_id for device in devices]
-    for each in ids:
-        if ids.count(each) > 1:
-            raise UsageError(f"{file}: {each} is there twice")
-    if not ids:
-        raise UsageError(f"{file}: names no device")
-    return tuple(devices)
-
-
-def _named(file: Path) -> list[Path]:
-    folders = sorted(each for each in file.iterdir() if each.is_dir())
-    if not folders:
-        raise UsageError(f"{file}: has no folder of a device in it")
-    return folders
-
-
-def _folder(folder: Path) -> Device:
-    try:
-        name = device_id(folder.name)
-    except UsageError as exc:
-        raise UsageError(f"{folder}: {exc}") from None
-    files = {each.name: read(each) for each in sorted(folder.iterdir())}
-    unknown = sorted(set(files) - FOLDER)
-    if unknown:
-        raise UsageError(
-            f"{folder}: {unknown[0]!r} is none of the names known here: {', '.join(sorted(FOLDER))}"
-        )
-    username = files["username"].decode().strip() if "username" in files else None
-    return Device(name, username, {"device-id": f"{name}\n".encode(), **files})
-
-
-def _device(row: dict[str, str | None], file: Path, number: int) -> Device:
-    where = f"{file}, line {number}"
-    if None in row or None in row.values():
-        raise UsageError(f"{where}: not as many columns as the first line")
-    said = {name: (text or "").strip() for name, text in row.items()}
-    try:
-        name = device_id(said["device_id"])
-    except UsageError as exc:
-        raise UsageError(f"{where}: {exc}") from None
-    if name == SERIAL:
-        raise UsageError(f"{where}: a device in a table needs its own id, not {SERIAL}")
-    username = said.get("username") or None
-    files = {"device-id": f"{name}\n".encode()}
-    if username is not None:
-        files["username"] = f"{username}\n".encode()
-    if said.get("password"):
-        files["password"] = f"{said['password']}\n".encode()
-    for column, card in (("cert", "client.pem"), ("key", "client.key")):
-        if said.get(column):
-            files[card] = read(file.parent / said[column])
-    return Device(name, username, files)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge import config
+from edge import cameras, config
 from edge.errors import MienError, UsageError
-from edge.settings import CAMERA_TABLES, Settings
+from edge.settings import CAMERA_TABLES, Camera, Settings
 from firmware_configs.answers import CREDENTIAL, Answers
 from firmware_configs.board import Board, Image, Role
 
@@ -27,7 +27,9 @@ def merged(board: Board, role: Role, image: Image, answers: Answers) -> dict[str
     Raises
     ------
     UsageError
-        The image cannot read a camera.
+        The image cannot read a camera, one is named twice, or a credential is given twice.
+    CameraUriError
+        A URI can name no camera.
     ConfigError
         The answers make no valid settings.
     """
@@ -63,6 +65,9 @@ def settings(table: dict[str, Any]) -> Settings:
 
 def _cameras(board: Board, image: Image, answers: Answers) -> list[dict[str, Any]]:
     uris = answers.cameras or (board.camera.uri,)
+    for uri in uris:
+        if uris.count(uri) > 1:
+            raise UsageError(f"camera {cameras.masked(uri)}: is named twice; no two can open it")
     return [
         _camera(board, image, uri, "camera" if number == 1 else f"camera-{number}")
         for number, uri in enumerate(uris, start=1)
@@ -70,6 +75,7 @@ def _cameras(board: Board, image: Image, answers: Answers) -> list[dict[str, Any
 
 
 def _camera(board: Board, image: Image, uri: str, name: str) -> dict[str, Any]:
+    cameras.check_uri(Camera(uri=uri))
     scheme = uri.partition(":")[0]
     if scheme == "picamera2" and "python3-picamera2" not in image.packages:
         raise UsageError(f"camera {uri}: {image.os} has no picamera2; give another --camera")
@@ -95,6 +101,9 @@ def _broker(answers: Answers) -> dict[str, str | bool]:
         own = [set(device.files) for device in answers.fleet]
         if any(each != own[0] for each in own):
             raise MienError("the fleet's devices must all have the same columns filled in")
+        both = sorted((named | ({"username"} if username else set())) & own[0])
+        if both:
+            raise UsageError(f"{both[0]}: is of all devices and of each one; give it one way only")
         named |= own[0]
         username = PLACEHOLDER if "username" in own[0] else username
     said: dict[str, str | bool] = {} if username is None else {"username": username}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 from firmware_configs.answers import Answers
 from firmware_configs.board import Board, Image
 from firmware_configs.tried import never_on_hardware
@@ -36,6 +39,15 @@ def notes(name: str, board: Board, image: Image, answers: Answers, *, debs: bool
     if never_on_hardware(name):
         lines.append("never tried on this board: see mien-flash list")
     return lines
+
+
+def size(card: Path, image: Image) -> str:
+    """Return a line that says how much room a card's files take, in MB (10^6 bytes)."""
+    total = sum(file.stat().st_size for file in card.rglob("*") if file.is_file())
+    room = f"the card's files are {math.ceil(total / 1e6)} MB"
+    if image.boot == "by-hand":
+        return room
+    return f"{room}; the boot partition must have room: Raspberry Pi OS makes it 512 MB, once 256"
 
 
 def _secrets(image: Image) -> str:

@@ -19,7 +19,7 @@ from firmware_configs.answers import Answers
 from firmware_configs.board import Board, Image, load_board, load_role
 from firmware_configs.device.card import SCHEMA, Manifest
 from firmware_configs.merge import merged, settings
-from firmware_configs.notes import notes
+from firmware_configs.notes import notes, size
 
 _PACKAGE = Path(__file__).parent
 _MAIN = """\
@@ -72,6 +72,8 @@ def render(order: Order) -> list[str]:
         told = notes(order.board, board, image, order.answers, debs=order.debs is not None)
         _write(mien, {"NOTES.txt": "".join(f"{line}\n" for line in told)})
         seal(mien, manifest(order, board, image))
+        # Not among the notes on the card, which would have to count themselves.
+        told.append(size(card, image))
     return told
 
 
@@ -178,10 +180,14 @@ def _packages(board: Board, image: Image, debs: Path | None, into: Path) -> None
     wanted = [*image.missing, *(board.accelerator.missing if board.accelerator else ())]
     if debs is None:
         return
-    files = sorted(debs.glob("*.deb"))
+    if not debs.is_dir():
+        raise UsageError(f"--debs {debs}: no folder; name one with .deb files")
+    files = sorted(file for file in debs.glob("*.deb") if file.is_file())
     for package in wanted:
         if not any(file.name.partition("_")[0] == package for file in files):
             raise MienError(f"{debs}: has no {package}_*.deb, which this board needs")
+    if not files:
+        raise UsageError(f"--debs {debs}: holds no .deb; leave it out where none is needed")
     for file in files:
         _copy(file, into / file.name)
 

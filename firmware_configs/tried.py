@@ -50,6 +50,8 @@ def read() -> tuple[Tried, ...]:
     for each in table.tried:
         if each.board not in board_names() or each.image not in load_board(each.board).images:
             raise ConfigError(f"{FILE.name}: there is no board {each.board} with {each.image}")
+        if each.role is not None and each.role not in role_names():
+            raise ConfigError(f"{FILE.name}: there is no role {each.role}")
     return table.tried
 
 
@@ -83,7 +85,10 @@ def listing() -> str:
 def _tried(board: str, image: str) -> str:
     """Say what was tried on a board with an image, and what was not."""
     found = [each for each in read() if (each.board, each.image) == (board, image)]
-    told = [f"{each.how}: {each.what} ({each.log})" for each in found]
+    told = [
+        f"{each.how}{f' with role {each.role}' if each.role else ''}: {each.what} ({each.log})"
+        for each in found
+    ]
     if not any(each.how == "on hardware" for each in found):
         told.append("on hardware: not yet")
     return "; ".join(told)

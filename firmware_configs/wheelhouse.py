@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ SOURCE = Path(__file__).parents[1]
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ]+) --hash=sha256:(?P<sha>[0-9a-f]{64})"
 )
+_OWN = re.compile(r"mien-(?P<version>[A-Za-z0-9_.+!]+)-py3-none-any\.whl")
 _OLDEST_GLIBC = 17
 """manylinux_2_17 is manylinux2014; nothing older has Python 3.10."""
 
@@ -189,12 +191,14 @@ def own_wheel(given: Path | None, into: Path) -> Pin:
             raise MienError("Mien's own wheel: no source tree to build it from; give --mien WHEEL")
         pip(["wheel", "--no-deps", "-w", str(into), str(SOURCE)], "Mien's own wheel")
         (given,) = wheels_of(into, "mien")
-    parts = given.name.removesuffix(".whl").split("-")
-    if not given.is_file() or given.suffix != ".whl" or normal(parts[0]) != "mien":
-        raise MienError(f"{given}: not a wheel of Mien")
+    match = _OWN.fullmatch(given.name)
+    if match is None or not given.is_file() or not zipfile.is_zipfile(given):
+        raise MienError(
+            f"{given}: not a wheel of Mien; pip wheel makes one, mien-VERSION-py3-none-any.whl"
+        )
     if given.parent != into:
         shutil.copyfile(given, into / given.name)
-    return Pin("mien", parts[1], sha256(into / given.name))
+    return Pin("mien", match["version"], sha256(into / given.name))
 
 
 def requirements(pins: Sequence[Pin]) -> str:

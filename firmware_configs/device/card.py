@@ -20,6 +20,12 @@ FLEET = "fleet"
 """That of a card for a table of devices: each takes the id that stands with its credentials."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NO_NUMBER = re.compile(
+    r"0*|0?123456789?0?|none|null|unknown|invalid|default(.string)?|system.serial.number|oem|"
+    r"to.be.filled.by.o\.?e\.?m\.?|not.(specified|applicable|available|set)|uninitialized",
+    re.IGNORECASE,
+)
+"""What firmware says in place of a number that nobody wrote: the same on every such board."""
 _SERIAL_NUMBERS = (
     "proc/device-tree/serial-number",
     "sys/class/dmi/id/product_serial",
@@ -83,7 +89,10 @@ class Card:
         for folder in (self.folder / "credentials", root / CREDENTIALS):
             file = folder / name
             if file.is_file():
-                return file.read_text(encoding="utf-8").strip()
+                try:
+                    return file.read_text(encoding="utf-8").strip()
+                except UnicodeDecodeError:
+                    raise SetupError(f"{file}: not UTF-8; write it anew") from None
         return None
 
     def take_credentials(self, root: Path) -> bool:
@@ -147,6 +156,6 @@ def _serial(root: Path) -> str:
             text = (root / where).read_text(encoding="utf-8").strip("\0\n ")
         except (OSError, UnicodeDecodeError):
             continue
-        if _ID.fullmatch(text):
+        if _ID.fullmatch(text) and not _NO_NUMBER.fullmatch(text):
             return text
     raise SetupError("the board says no serial number; render the card with --device-id ID")

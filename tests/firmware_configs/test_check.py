@@ -11,7 +11,8 @@ from smallcards import Workshop, wheel
 
 from edge.errors import MienError
 from firmware_configs import check, render
-from firmware_configs.answers import Answers, fleet
+from firmware_configs.answers import Answers
+from firmware_configs.fleet import fleet
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def card(shop: Workshop) -> Path:
 
 @pytest.fixture
 def older(shop: Workshop) -> Path:
-    order = shop.order("pi-4", image="bookworm")
+    order = shop.order("pi-4", image="bookworm", out=shop.folder / "older")
     render.render(order)
     return order.out
 
@@ -43,6 +44,11 @@ def removed(place: str) -> Callable[[Path], None]:
     return lambda card: next(card.glob(place)).unlink()
 
 
+def binary(place: str) -> Callable[[Path], None]:
+    return lambda card: next(card.glob(place)).write_bytes(b"\xff\xfe")
+
+
+UNIT = "mien/system/etc/systemd/system/mien.service"
 SPOILT = [
     (edited("mien/mien.toml", "calm", "loud"), "events.preset: invalid enum value 'loud'"),
     (edited("mien/mien.toml", "[events]", "[evnts]"), "evnts: unknown key; did you mean 'events'?"),
@@ -51,6 +57,8 @@ SPOILT = [
         edited("mien/mien.toml", '"lobby"', '"hall"'),
         "device_id is 'hall', and 'lobby' in card",
     ),
+    (edited("mien/mien.toml", "device_id =", '"device_id"='), "begin its line with `device_id = `"),
+    (edited("mien/mien.toml", "username =", "username="), "begin its line with `username = `"),
     (edited("mien/requirements.txt", "sha256:", "sha1:"), "requirements.txt, line 1: not NAME=="),
     (removed("mien/wheels/numpy*"), "the wheel of numpy 2.0.0 is missing or damaged"),
     (removed("mien/setup/__main__.py"), "mien/setup/__main__.py: missing"),
@@ -62,6 +70,18 @@ SPOILT = [
     (edited("meta-data", "instance-id", "id"), "meta-data: has no instance-id"),
     (lambda card: (card / "mien/credentials/password").chmod(0o644), "others can read it"),
     (edited("mien/setup/__main__.py", "import sys", "import"), "__main__.py: invalid syntax"),
+    (binary("user-data"), "user-data: is no UTF-8 text"),
+    (binary("meta-data"), "meta-data: is no UTF-8 text"),
+    (binary("network-config"), "network-config: is no UTF-8 text"),
+    (binary("mien/mien.toml"), "mien.toml: cannot be read"),
+    (binary("mien/requirements.txt"), "mien/requirements.txt: is no UTF-8 text"),
+    (binary("mien/setup/__main__.py"), "mien/setup/__main__.py: "),
+    (binary(UNIT), "mien.service: is no UTF-8 text"),
+    (edited(UNIT, "[Service]", "xx"), "mien.service: has no [Service]"),
+    (edited(UNIT, "ExecStart=", "Exec="), "mien.service: has no ExecStart="),
+    (removed(UNIT), "mien.service: missing"),
+    (edited("network-config", "version", "{{{"), "network-config: says no `version: 2`"),
+    (edited("mien/mien.toml", "picamera2:0", "picamera2:zz"), "can name no camera; write it"),
 ]
 
 
@@ -87,6 +107,8 @@ def test_a_script_that_no_shell_reads_is_found(older: Path) -> None:
     edited("firstrun.sh", "done\n", "")(older)
     (line,) = check.check(older)
     assert line.startswith("firstrun.sh: ")
+    binary("firstrun.sh")(older)
+    assert check.check(older) == ["firstrun.sh: is no UTF-8 text"]
     (older / "firstrun.sh").unlink()
     assert check.check(older) == ["firstrun.sh: missing"]
 
@@ -110,6 +132,9 @@ def test_a_fleets_folders_are_held_against_their_names(shop: Workshop, tmp_path:
     assert check.check(order.out) == []
     (order.out / "devices/a").rename(order.out / "devices/c")
     assert check.check(order.out) == ["devices/c: its device-id is missing or another one"]
+    binary("devices/c/mien/credentials/device-id")(order.out)
+    (line,) = check.check(order.out)
+    assert line.endswith("devices/c/mien/credentials/device-id: is no UTF-8 text")
 
 
 @pytest.mark.parametrize("text", ["{", '{"colour": 1}', ""])
@@ -138,3 +163,19 @@ def test_cloud_init_is_asked_where_it_is_installed(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert check.check(card) == ["network-config: cloud-init refuses it: Error: no such key"]
+    assert check.unchecked(card) == []
+    program.write_text("#!/bin/sh\n")
+    (line,) = check.unchecked(card)
+    assert line == "network-config: not checked by cloud-init's schema: cloud-init is too old"
+
+
+def test_what_only_cloud_init_can_check_is_said_where_it_is_not_here(
+    card: Path, older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert check.unchecked(card) == [
+        f"{name}: not checked by cloud-init's schema: cloud-init is not here"
+        for name in ("user-data", "network-config")
+    ]
+    assert check.unchecked(older) == []

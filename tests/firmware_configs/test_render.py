@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from smallcards import Workshop, images, tag_of, wheel
 
 from edge import config
-from edge.errors import ConfigError, MienError, UsageError
+from edge.errors import CameraUriError, ConfigError, MienError, UsageError
 from firmware_configs import check, render, system
-from firmware_configs.answers import Answers, admin, fleet, wifi
+from firmware_configs.answers import Answers, admin, wifi
 from firmware_configs.board import board_names, load_board, load_role, role_names
+from firmware_configs.fleet import fleet
 
 GOLDEN = Path(__file__).parent / "golden"
 CARDS = [
@@ -138,11 +140,12 @@ def test_a_card_without_secrets_says_nothing_of_them(shop: Workshop) -> None:
 
 
 def test_a_fleet_is_one_card_and_a_folder_for_each_device(shop: Workshop, tmp_path: Path) -> None:
-    (tmp_path / "anna.pem").write_bytes(b"C")
-    (tmp_path / "anna.key").write_bytes(b"K")
+    authority = Authority(tmp_path, "authority")
+    certificate, key = authority.sign("anna", "DNS:anna")
+    trusted = authority.certificate.read_bytes()
     table = tmp_path / "devices.csv"
     table.write_text("device_id,cert,key\na,anna.pem,anna.key\nb,anna.pem,anna.key\n")
-    answers = Answers("fleet", "mqtts://b", files={"ca.pem": b"A"}, fleet=fleet(table))
+    answers = Answers("fleet", "mqtts://b", files={"ca.pem": trusted}, fleet=fleet(table))
     order = shop.order("pi-4", answers=answers)
     render.render(order)
     assert check.check(order.out) == []
@@ -151,12 +154,12 @@ def test_a_fleet_is_one_card_and_a_folder_for_each_device(shop: Workshop, tmp_pa
         f"{name}/mien/credentials/{file}": data
         for name in ("a", "b")
         for file, data in (
-            ("client.key", b"K"),
-            ("client.pem", b"C"),
+            ("client.key", key.read_bytes()),
+            ("client.pem", certificate.read_bytes()),
             ("device-id", f"{name}\n".encode()),
         )
     }
-    assert shared["mien/credentials/ca.pem"] == b"A"
+    assert shared["mien/credentials/ca.pem"] == trusted
     settings = config.load(order.out / "card/mien/mien.toml", {})
     assert settings.mqtt.key_file == "credential:mqtt_client.key"
 
@@ -188,6 +191,17 @@ WRONG = [
         UsageError,
         "^camera cam/1: its URI holds a user or a password",
     ),
+    (
+        {"answers": Answers("lobby", "mqtt://x", cameras=("picamera2:zz",))},
+        CameraUriError,
+        "camera 'picamera2:zz': can name no camera; write it like picamera2:0",
+    ),
+    (
+        {"answers": Answers("lobby", "mqtt://x", cameras=("v4l2:/dev/a", "v4l2:/dev/a"))},
+        UsageError,
+        "camera v4l2:/dev/a: is named twice",
+    ),
+    ({"debs": Path("/none")}, UsageError, "--debs /none: no folder"),
     ({"answers": Answers("lobby", "http://x")}, ConfigError, "mqtt.url: broker 'http://x': not an"),
     (
         {"answers": Answers("lobby", "mqtt://x", files={"password": b"p\n"})},
@@ -242,6 +256,18 @@ def test_a_package_that_the_board_needs_is_named(shop: Workshop, tmp_path: Path)
     assert any("the image lacks libedgetpu1-std, gasket-dkms: give --debs" in line for line in told)
     with pytest.raises(MienError, match=r"has no libedgetpu1-std_\*\.deb, which this board needs"):
         render.render(shop.order("pi-5-coral-m2", debs=tmp_path))
+
+
+def test_a_folder_without_packages_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no \.deb"):
+        render.render(shop.order("pi-4", debs=tmp_path))
+    assert not (shop.folder / "out").exists()
+
+
+def test_the_person_is_told_how_much_room_the_card_takes(shop: Workshop) -> None:
+    assert any(
+        "the card's files are 1 MB; the boot" in line for line in render.render(shop.order())
+    )
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(shop: Workshop) -> None:

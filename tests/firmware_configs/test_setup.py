@@ -19,7 +19,8 @@ import pytest
 from smallcards import Device, Workshop
 
 from firmware_configs import render
-from firmware_configs.answers import Answers, Wifi, fleet
+from firmware_configs.answers import Answers, Wifi
+from firmware_configs.fleet import fleet
 
 FIRST = Answers("lobby", "mqtt://10.0.0.1")
 SECOND = Answers("lobby", "mqtt://10.0.0.2")
@@ -397,6 +398,23 @@ def test_the_id_may_be_the_boards_own_number(shop: Workshop, device: Device) -> 
     assert f'device_id = "{SERIAL}"\n' in device.text("etc/mien/mien.toml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["None", "0", "0000000000000000", "Default", "Default string", "System Serial Number",
+     "To be filled by O.E.M.", "To-be-filled-by-O.E.M."],
+)  # fmt: skip
+def test_what_stands_in_a_numbers_place_is_no_number(
+    shop: Workshop, device: Device, text: str
+) -> None:
+    number = device.root / "sys/class/dmi/id/product_serial"
+    number.parent.mkdir(parents=True)
+    number.write_text(f"{text}\n")
+    card = shop.card("any", answers=Answers("serial", "mqtt://10.0.0.1"))
+    done = device.setup(card)
+    assert done.returncode == 1
+    assert "the board says no serial number" in done.stderr
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     file = tmp_path / "devices.csv"
@@ -418,6 +436,16 @@ def test_a_fleets_device_takes_its_own_credentials(
     assert 'device_id = "other"\n' in settings
     assert 'username = "otto"\n' in settings
     assert device.text("etc/mien/credentials/password") == "two\n"
+
+
+def test_a_credential_that_is_no_text_is_named(shop: Workshop, device: Device, table: Path) -> None:
+    out = shop.card("all", answers=Answers("fleet", "mqtts://b", fleet=fleet(table)))
+    shutil.copytree(out / "devices/other", out / "card", dirs_exist_ok=True)
+    file = out / "card/mien/credentials/username"
+    file.write_bytes(b"\xff\xfe")
+    done = device.setup(out / "card")
+    assert done.returncode == 1
+    assert done.stderr == f"mien-setup: {file}: not UTF-8; write it anew\n"
 
 
 def test_credentials_of_another_board_are_refused(
