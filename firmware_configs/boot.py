@@ -8,7 +8,7 @@ import textwrap
 
 from firmware_configs.answers import Admin, Answers, Wifi
 from firmware_configs.board import Board, Image
-from firmware_configs.device.card import SERIAL
+from firmware_configs.device.card import FLEET, SERIAL
 from firmware_configs.system import setup_unit
 
 INSTANCE = "mien"
@@ -91,7 +91,7 @@ def firmware(board: Board, image: Image) -> dict[str, str]:
 
 def _host_name(device_id: str) -> list[str]:
     name = _NOT_IN_HOST_NAMES.sub("-", device_id.lower()).strip("-")
-    return [] if device_id == SERIAL or not name else [f"hostname: {json.dumps(name)}"]
+    return [] if device_id in {SERIAL, FLEET} or not name else [f"hostname: {json.dumps(name)}"]
 
 
 def _users(admin: Admin | None) -> list[str]:
