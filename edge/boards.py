@@ -3,12 +3,17 @@
 A budget says when a person should look, not how fast a board is: none of these numbers was measured
 on a board. Each follows from the frame rate that a board is meant to keep up with one face in view,
 as a share of the time between two frames; `mien bench` says what a board really needs.
+
+The boards and their frame rates are those of firmware_configs/boards/*.toml: `boards.json` beside
+this file is made from them (`mien-flash budgets`), and a test fails where the two differ.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 SHARES = {"detect": 0.60, "crop": 0.05, "frame": 0.25, "head": 0.05, "total": 1.00}
 """Of the time between two frames, what the 95th percentile of each stage may take on an idle board.
@@ -49,17 +54,11 @@ class Board:
 UNKNOWN = Board("unknown", "", 15.0)
 """For every board that is not in the table."""
 
-BOARDS = (
-    Board("pi-5", "Raspberry Pi 5", 30.0),
-    Board("pi-5", "Raspberry Pi Compute Module 5", 30.0),
-    Board("pi-4", "Raspberry Pi 4", 15.0),
-    Board("pi-4", "Raspberry Pi Compute Module 4", 15.0),
-    Board("pi-3", "Raspberry Pi 3", 10.0),
-    Board("pi-zero-2", "Raspberry Pi Zero 2", 7.5),
-    Board("jetson-orin", "NVIDIA Jetson Orin", 30.0),
-    Board("jetson-nano", "NVIDIA Jetson Nano", 15.0),
-    Board("coral-dev", "Freescale i.MX8MQ Phanbell", 15.0),
+BOARDS = tuple(
+    Board(**row)
+    for row in json.loads(Path(__file__).with_name("boards.json").read_text(encoding="utf-8"))
 )
+"""Every board that is known, by each of the names it may give itself."""
 
 
 def board_of(model: str) -> Board:

@@ -60,12 +60,13 @@ def parse_url(url: str) -> Broker:
     except ValueError:
         raise ConfigError(f"broker {shown!r}: not an address; {_FORM}") from None
     extra = parts.path.strip("/") or parts.query or parts.fragment
-    if parts.scheme not in _PORTS or extra or port == 0 or not _is_host(host):
+    if parts.scheme not in _PORTS or extra or port == 0 or not is_host(host):
         raise ConfigError(f"broker {shown!r}: not an address; {_FORM}")
     return Broker(host, port or _PORTS[parts.scheme], tls=parts.scheme == "mqtts")
 
 
-def _is_host(text: str) -> bool:
+def is_host(text: str) -> bool:
+    """Say whether a text can be the name of a host, or is an IP address."""
     if ":" in text:
         try:
             ipaddress.IPv6Address(text)

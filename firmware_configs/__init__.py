@@ -1,1 +1,1 @@
-"""What prepares a device: its configuration today, cards to flash later."""
+"""What prepares a device: boards, roles, and cards to flash (`mien-flash`)."""

@@ -106,8 +106,9 @@ def _why_unopened(error: OSError, path: str) -> str:
             "usermod -aG video USER, then log in again"
         )
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
-        there = ", ".join(sorted(str(each) for each in Path("/dev").glob("video*")))
-        return f"no such device; plug it in, or give another path (there is {there or 'none'})"
+        others = sorted({str(each) for each in Path("/dev").glob("video*")} - {path})
+        there = ", ".join(others) or "no other"
+        return f"no such device; plug it in, or give another path (there is {there})"
     return f"cannot be opened: {error.strerror} ({path or 'give v4l2:/dev/video0'})"
 
 

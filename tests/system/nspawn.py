@@ -8,15 +8,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from shell import PATH, Done, Shell
 
 NEEDS = "apt install systemd-container mmdebstrap debian-archive-keyring, and root"
 PATIENCE_S = 60.0
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _NSPAWN = Path("/run/systemd/nspawn")
 
 
@@ -28,11 +28,11 @@ def prepared() -> None:
     pytest.skip(f"no machine can be booted here: {NEEDS}")
 
 
-def build(root: Path, suite: str, packages: str) -> None:
-    """Make a Debian system in a folder."""
-    make = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}")
+def build(root: Path, suite: str, packages: str, *options: str) -> None:
+    """Make a Debian system in a folder; `options` are mmdebstrap's."""
+    make = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *options)
     # It would take the test's own environment, with a home of someone else's, for its own.
-    environ = {"PATH": f"{os.environ['PATH']}:{_PATH}", "LC_ALL": "C.UTF-8"}
+    environ = {"PATH": f"{os.environ['PATH']}:{PATH}", "LC_ALL": "C.UTF-8"}
     subprocess.run([*make, suite, str(root)], check=True, env=environ)
 
 
@@ -47,14 +47,16 @@ def in_memory(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-class Machine:
+class Machine(Shell):
     """What runs in the namespace; entered as root."""
+
+    patience_s = PATIENCE_S
 
     def __init__(self, root: Path, leader: int) -> None:
         self.root = root
         self._leader = leader
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True) -> Done:
         """Run a program in the machine and wait for it."""
         enter = ("nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-p", "-n", "--")
         done = subprocess.run(
@@ -64,22 +66,10 @@ class Machine:
             check=False,
             timeout=PATIENCE_S,
             stdin=subprocess.DEVNULL,
-            env={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
-
-    def says(self, *command: str) -> str:
-        """Run a program in the machine and return what it prints."""
-        return self.run(*command).stdout.strip()
-
-    def shows(self, unit: str, name: str) -> str:
-        """Return a property of a unit as systemd has it."""
-        return self.says("systemctl", "show", "--value", "-p", name, unit)
-
-    def journal(self, unit: str) -> str:
-        """Return what a unit has logged since the machine was started."""
-        return self.says("journalctl", "-b", "-o", "cat", "--no-pager", "-u", unit)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Put a file into the machine."""
@@ -96,34 +86,13 @@ class Machine:
         """Remove a file or a folder, where there is one."""
         self.run("rm", "-rf", path)
 
-    def eventually(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until it is so."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not come true"
-            time.sleep(0.1)
-
 
 @contextmanager
 def booted(root: Path) -> Iterator[Machine]:
     """Boot a system; its power is cut at the end."""
-    _NSPAWN.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(["mountpoint", "-q", _NSPAWN], check=False).returncode != 0:
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", _NSPAWN], check=True)
-    command = (
-        "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "-b",
-        # Without it, systemd can neither filter addresses nor devices.
-        "--system-call-filter=bpf",
-        "-D", str(root), "--console=pipe",
-    )  # fmt: skip
-    environ = {"PATH": f"{os.environ['PATH']}:{_PATH}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-    console = root.with_name(f"{root.name}.console")
-    with console.open("wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
-        )
+    process = _nspawn(root)
     try:
-        leader = _leader(process.pid, console)
+        leader = _leader(process.pid, _console(root))
         machine = Machine(root, leader)
         machine.eventually(
             lambda: (
@@ -139,6 +108,37 @@ def booted(root: Path) -> Iterator[Machine]:
     finally:
         process.kill()
         process.wait()
+
+
+def boot_to_its_end(root: Path, *kernel_options: str) -> None:
+    """Boot a system that switches itself off."""
+    process = _nspawn(root, *kernel_options)
+    try:
+        process.wait(PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _nspawn(root: Path, *kernel_options: str) -> subprocess.Popen[bytes]:
+    _NSPAWN.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mountpoint", "-q", _NSPAWN], check=False).returncode != 0:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", _NSPAWN], check=True)
+    command = (
+        "systemd-nspawn", "-q", "--register=no", "--keep-unit", "--private-network", "-b",
+        # Without it, systemd can neither filter addresses nor devices.
+        "--system-call-filter=bpf",
+        "-D", str(root), "--console=pipe", *kernel_options,
+    )  # fmt: skip
+    environ = {"PATH": f"{os.environ['PATH']}:{PATH}", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    with _console(root).open("wb") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ
+        )
+
+
+def _console(root: Path) -> Path:
+    return root.with_name(f"{root.name}.console")
 
 
 def _leader(nspawn: int, console: Path) -> int:
