@@ -16,12 +16,16 @@ import msgspec
 from edge import credentials
 from edge.broker import Broker, parse_url
 from edge.errors import ConfigError
+from edge.files import read_at_most
 from edge.settings import Mqtt
 
 _log = logging.getLogger(__name__)
 
 FILES = ("password_file", "ca_file", "cert_file", "key_file")
 """The settings that name a file or a credential."""
+
+_LARGEST_FILE = 4 << 20
+"""Bytes: several times what all authorities of an operating system take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ def _warn_once(text: str) -> None:
 
 def _text(name: str, file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return read_at_most(Path(file), _LARGEST_FILE).decode()
     except OSError as exc:
         raise ConfigError(f"mqtt.{name}: {file}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,6 +188,7 @@ def test_plain_mqtt_and_tls_do_not_mistake_each_other(
         ("cert_file", None, "No such file"),
         ("cert_file", "no certificate", "not a PEM certificate"),
         ("password_file", None, "No such file"),
+        ("password_file", b"x" * (5 << 20), "larger than 4194304 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(
@@ -200,6 +202,15 @@ def test_a_file_that_cannot_be_used_is_named(
         read_access(settings, "kiosk")
     assert f"mqtt.{setting}: {file}: " in str(raised.value)
     assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_never_ends_is_no_password(make: Callable[[Path], None], tmp_path: Path) -> None:
+    file = tmp_path / "given"
+    make(file)
+    settings = Mqtt(url="mqtts://broker", username="kiosk", password_file=str(file))
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .*: not a regular file"):
+        read_access(settings, "kiosk")
 
 
 def test_there_is_no_tls_without_checks_nor_an_old_one(authority: Authority) -> None:
