@@ -138,8 +138,8 @@ def test_list_claims_nothing_that_was_not_tried(capsys: pytest.CaptureFixture[st
     assert printed.count("on hardware: ") == printed.count("on hardware: not yet")
 
 
-def test_what_was_tried_has_a_log_that_names_the_test_that_repeats_it() -> None:
-    root = Path(tried.__file__).parents[1]
+def test_what_was_tried_has_a_log_that_tells_of_that_board() -> None:
+    root = Path(__file__).parents[2]
     for each in tried.read():
         assert f"--board {each.board}" in (root / each.log).read_text()
 
