@@ -256,9 +256,6 @@ def _open_recording(path: Path, options: _Options) -> _Recording:
     try:
         if path.is_dir():
             return _Folder(path, FOLDER_FPS if options.fps is None else options.fps)
-        if path.exists() and not path.is_file():
-            # Opening a pipe waits for who writes to it, and a device may have no end.
-            raise CameraError(f"clip {path}: neither a file nor a folder; name a recording")
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import subprocess
 import sys
 import time
@@ -250,14 +249,6 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "empty.mp4"
     path.touch()
     assert refusal(f"clip:{path}").startswith(f"clip {path}: the file is empty; ")
-
-
-def test_a_pipe_that_nobody_writes_to_holds_nobody_up(tmp_path: Path) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    assert refusal(f"clip:{path}") == (
-        f"clip {path}: neither a file nor a folder; name a recording"
-    )
 
 
 def test_an_empty_path_is_refused() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert everything(tmp_path) == {"file": (0o100644, "in the way")}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What a shell without job control starts in the background ignores the keyboard."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_at_the_keyboard_it_is_undone_too(tmp_path: Path) -> None:
     interrupt = Command(("sh", "-c", "kill -INT $PPID"), "why")
     with pytest.raises(KeyboardInterrupt):
