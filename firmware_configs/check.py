@@ -19,6 +19,7 @@ from edge.settings import Settings
 from firmware_configs import wheelhouse
 from firmware_configs.board import Image, load_board
 from firmware_configs.device.card import SCHEMA, Manifest
+from firmware_configs.device.files import sha256
 from firmware_configs.render import seal, sealed
 
 _HEREDOC = re.compile(r"(?m)^bootcmd:\n  - \|\n(?P<script>(?:    .*\n|\n)+)")
@@ -120,7 +121,7 @@ def _hashes(mien: Path, manifest: Manifest) -> Iterator[str]:
             yield f"mien/{name}: missing"
         elif name not in manifest.files:
             yield f"mien/{name}: not counted in card.json; mien-flash check --seal takes it in"
-        elif wheelhouse.sha256(there[name]) != manifest.files[name]:
+        elif sha256(there[name]) != manifest.files[name]:
             yield f"mien/{name}: not what card.json counted; mien-flash check --seal takes it in"
 
 
@@ -155,7 +156,7 @@ def _requirements(mien: Path, image: Image) -> Iterator[str]:
     name = "mien/requirements.txt"
     pins = wheelhouse.parse(_text(mien / "requirements.txt", name), name)
     meant = {pin.sha256: pin for pin in pins}
-    there = {wheelhouse.sha256(wheel): wheel for wheel in sorted((mien / "wheels").glob("*.whl"))}
+    there = {sha256(wheel): wheel for wheel in sorted((mien / "wheels").glob("*.whl"))}
     for digest, pin in meant.items():
         if digest not in there:
             yield f"mien/wheels: the wheel of {pin.name} {pin.version} is missing or damaged"

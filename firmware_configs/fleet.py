@@ -12,7 +12,7 @@ from firmware_configs import pem
 from firmware_configs.answers import Device, device_id, read, text, typed
 from firmware_configs.device.card import SERIAL
 
-FOLDER = {"username", "password", "client.pem", "client.key"}
+FOLDER = {"username", "password", pem.CERTIFICATE, pem.KEY}
 """What may be in a device's folder, each file one of its credentials."""
 
 _COLUMNS = {"device_id", "username", "password", "cert", "key"}

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from edge.errors import MienError
 from firmware_configs.board import Image
-from firmware_configs.wheelhouse import Pin, normal, pip, pip_target, sha256, wheels_of
+from firmware_configs.device.files import sha256
+from firmware_configs.wheelhouse import Pin, normal, pip, pip_target, wheels_of
 
 PIP = "pip"
 """The first boot installs with the wheelhouse's own pip, for Debian's may be missing."""

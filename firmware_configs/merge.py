@@ -7,6 +7,7 @@ from typing import Any
 from edge import cameras, config
 from edge.errors import MienError, UsageError
 from edge.settings import CAMERA_TABLES, Camera, Settings
+from firmware_configs import pem
 from firmware_configs.answers import CREDENTIAL, Answers
 from firmware_configs.board import Board, Image, Role
 
@@ -15,9 +16,9 @@ PLACEHOLDER = "of-the-fleet"
 
 _CREDENTIALS = {
     "password": "password_file",
-    "ca.pem": "ca_file",
-    "client.pem": "cert_file",
-    "client.key": "key_file",
+    pem.AUTHORITY: "ca_file",
+    pem.CERTIFICATE: "cert_file",
+    pem.KEY: "key_file",
 }
 
 

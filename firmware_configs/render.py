@@ -18,6 +18,7 @@ from firmware_configs import boot, system, wheelhouse
 from firmware_configs.answers import Answers
 from firmware_configs.board import Board, Image, load_board, load_role
 from firmware_configs.device.card import SCHEMA, Manifest
+from firmware_configs.device.files import sha256
 from firmware_configs.merge import merged, settings
 from firmware_configs.notes import notes, size
 
@@ -132,7 +133,7 @@ def seal(mien: Path, before: Manifest) -> None:
 
     The version is a hash of all of it: a card that differs anywhere is another installation.
     """
-    files = {str(file.relative_to(mien)): wheelhouse.sha256(file) for file in sealed(mien)}
+    files = {str(file.relative_to(mien)): sha256(file) for file in sealed(mien)}
     table = {**asdict(before), "version": "", "files": files}
     digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
     table["version"] = f"{before.mien}-{digest[:12]}"

@@ -7,7 +7,6 @@ is built, or given, when a card is made.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from edge.errors import ConfigError, MienError
 from firmware_configs.board import Image
+from firmware_configs.device.files import sha256
 
 LOCKS = Path(__file__).parent / "locks"
 SOURCE = Path(__file__).parents[1]
@@ -48,11 +48,6 @@ class Pin:
 def normal(name: str) -> str:
     """Return a project's name as all its spellings have in common (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def sha256(file: Path) -> str:
-    """Return the hash of a file, as hexadecimal digits."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def parse(text: str, source: str) -> list[Pin]:

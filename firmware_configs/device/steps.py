@@ -179,10 +179,9 @@ def _power(card: Card, root: Path) -> None:
 
 def _firmware(card: Card, root: Path) -> bool:
     """Bring the card's lines to a Pi's firmware and kernel; return whether anything changed."""
-    changed = [
-        _change(card, root, *each) for each in (("config.txt", _lines), ("cmdline.txt", _words))
-    ]
-    return any(changed)
+    lines = _change(card, root, "config.txt", _lines)
+    words = _change(card, root, "cmdline.txt", _words)
+    return lines or words
 
 
 def _change(card: Card, root: Path, name: str, merge: Callable[[str, str], str]) -> bool:

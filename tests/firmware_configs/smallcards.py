@@ -17,6 +17,7 @@ from firmware_configs import render, wheelhouse
 from firmware_configs.answers import Answers
 from firmware_configs.board import Image, board_names, load_board
 from firmware_configs.device import card as cards
+from firmware_configs.device.files import sha256
 from firmware_configs.render import Order
 
 PROJECTS = {"pip": "26.3", "numpy": "2.0.0"}
@@ -118,9 +119,7 @@ def workshop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
             wheel(shop.wheels / str(image.lock), "pip", PROJECTS["pip"]),
         ]
         pins = [
-            wheelhouse.Pin(
-                file.name.split("-")[0], file.name.split("-")[1], wheelhouse.sha256(file)
-            )
+            wheelhouse.Pin(file.name.split("-")[0], file.name.split("-")[1], sha256(file))
             for file in files
         ]
         (locks / f"{image.lock}.txt").write_text(wheelhouse.requirements(pins))
